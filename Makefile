@@ -47,7 +47,7 @@ format: $(VENV)/dev  ## Let ruff write what it can
 bench: $(VENV)/dev  ## Each claim of speed beside the peer it names
 	@$(BIN)/python -m benchmarks
 
-lock: $(VENV)/app  ## Resolve the dependencies anew
+lock: $(BIN)/uv  ## Resolve the dependencies anew
 	@common="--quiet --upgrade --generate-hashes --universal --no-strip-extras --no-header --no-annotate --python-version 3.11 pyproject.toml sdk/pyproject.toml --group build"; \
 	$(BIN)/uv pip compile $$common -o requirements.lock; \
 	$(BIN)/uv pip compile $$common --group dev -c requirements.lock -o requirements-dev.lock
