@@ -1,0 +1,137 @@
+"""A deployment's own directory: `tenbin.toml`, definitions, data. Imports nothing of ours.
+
+tenbin.toml  metrics/*.toml  experiments/*.toml        written by people
+landing/  lake/  warehouse.duckdb  reports/  .dagster/  written by Tenbin
+"""
+
+import dataclasses
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from workspace.config import Column, Config, Field, Source, SourceKind
+from workspace.errors import UserError, WorkspaceError
+from workspace.toml import convert, read_toml, seconds, suggest
+
+__all__ = [
+    "Column",
+    "Config",
+    "Field",
+    "Source",
+    "SourceKind",
+    "UserError",
+    "Workspace",
+    "WorkspaceError",
+    "convert",
+    "load_workspace",
+    "read_toml",
+    "seconds",
+    "suggest",
+]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workspace:
+    """An opened workspace: its root (absolute), its settings, and where everything in it lies."""
+
+    root: Path
+    config: Config
+
+    @property
+    def name(self) -> str:
+        return self.config.workspace.name
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        return ZoneInfo(self.config.workspace.timezone)
+
+    @property
+    def lateness_s(self) -> int:
+        """How long a day stays open for late rows, in seconds."""
+        return seconds(self.config.workspace.lateness, where=str(self.toml), error=WorkspaceError)
+
+    @property
+    def toml(self) -> Path:
+        return self.root / "tenbin.toml"
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def lake(self) -> Path:
+        return self.root / "lake"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    @property
+    def experiments(self) -> Path:
+        return self.root / "experiments"
+
+    @property
+    def dagster_home(self) -> Path:
+        return self.root / ".dagster"
+
+
+def load_workspace(root: Path | str) -> Workspace:
+    """Open the workspace in `root` and check its settings.
+
+    Raises:
+        WorkspaceError: there is no such directory or no valid `tenbin.toml` in it.
+    """
+    path = Path(root).absolute()
+    toml = path / "tenbin.toml"
+    if not path.is_dir():
+        raise WorkspaceError(
+            f"{root}: there is no such directory; `tenbin demo {root}` makes a workspace to try"
+        )
+    if not toml.is_file():
+        raise WorkspaceError(
+            f"{toml}: a workspace needs this file; `tenbin demo DIRECTORY` makes one to copy from"
+        )
+    config = convert(read_toml(toml, WorkspaceError), Config, where=str(toml), error=WorkspaceError)
+    workspace = Workspace(path, config)
+    _check(workspace)
+    return workspace
+
+
+_REQUIRED: dict[SourceKind, tuple[str, ...]] = {
+    "events": ("event", "unit_id", "occurred_at"),
+    "exposures": ("experiment", "variant", "unit_id", "exposed_at"),
+    "assignments": ("experiment", "variant", "unit_id", "exposed_at"),
+    "units": ("unit_id", "attributes"),
+}
+
+
+def _check(workspace: Workspace) -> None:
+    _check_zone(workspace.config.workspace.timezone, f"{workspace.toml}: workspace.timezone")
+    _ = workspace.lateness_s
+    for name, source in workspace.config.sources.items():
+        where = f"{workspace.toml}: sources.{name}"
+        for key in _REQUIRED[source.kind]:
+            if not getattr(source, key):
+                raise WorkspaceError(
+                    f'{where}: key "{key}" is missing; a source of kind "{source.kind}" needs it'
+                )
+        for key in ("occurred_at", "exposed_at", "received_at", "sent_at", "valid_from"):
+            column: Column | None = getattr(source, key)
+            if column is not None and column.timezone is not None:
+                _check_zone(column.timezone, f"{where}.{key}.timezone")
+
+
+def _check_zone(zone: str, where: str) -> None:
+    try:
+        ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        raise WorkspaceError(
+            f'{where}: "{zone}" is not a known time zone; write an IANA name such as "UTC" or "Asia/Tokyo"'
+        ) from None

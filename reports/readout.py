@@ -1,0 +1,106 @@
+"""The readout: everything that the page of one experiment shows, as data. Pages are a pure function of it."""
+
+import datetime as dt
+from enum import StrEnum
+
+import msgspec
+
+from stats.results import Decision, Result, Srm
+
+
+class CheckStatus(StrEnum):
+    """How a data-quality check ended; `not_applicable` is never a pass."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One data-quality check: what was found, in a sentence and in numbers."""
+
+    name: str
+    status: CheckStatus
+    message: str
+    numbers: dict[str, int | float | str | None] = {}
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """Units or rows that are not in the results, and why."""
+
+    reason: str
+    count: int
+    of: str  # "units" or "rows"
+
+
+class DailyExposure(msgspec.Struct, frozen=True, kw_only=True):
+    """Units first exposed to a variant on one day (UTC)."""
+
+    day: dt.date
+    variant: str
+    units: int
+
+
+class InputFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A landing file behind the numbers; `path` is as the workspace sees it."""
+
+    source: str
+    path: str
+    sha256: str
+    rows: int
+    quarantined: int
+
+
+class MetricDefinition(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric as it was used here."""
+
+    name: str
+    kind: str
+    role: str  # primary | secondary | guardrail
+    direction: str  # increase | decrease
+    unit: str | None = None  # of the value: a currency, "events", …
+    window: str | None = None
+    margin: float | None = None
+    goal: float | None = None
+    owner: str | None = None
+    description: str | None = None
+    definition: str  # TOML text
+    sql: str
+
+
+class Readout(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment as of one day."""
+
+    workspace: str
+    experiment: str
+    iteration: int
+    title: str | None = None
+    hypothesis: str | None = None
+    owner: str | None = None
+    control: str
+    variants: tuple[str, ...]  # control first
+    weights: dict[str, float]
+    unit_type: str
+    population: str
+    environment: str
+    horizon: str
+    alpha: float
+    start: dt.date
+    end: dt.date | None
+    planned_end: dt.date | None  # end + the longest primary window + lateness
+    planned_units: int | None = None
+    as_of: dt.date
+    provisional: bool
+    decision: Decision
+    srm: Srm
+    checks: tuple[Check, ...]
+    units: dict[str, int]  # analysed units by variant
+    exclusions: tuple[Exclusion, ...]
+    exposures: tuple[DailyExposure, ...]
+    results: tuple[Result, ...]  # of `as_of`: every metric, method, scale and segment
+    series: tuple[Result, ...]  # headline rows without segment, of every as-of day
+    metrics: tuple[MetricDefinition, ...]
+    definition: str  # TOML text of the experiment
+    inputs: tuple[InputFile, ...]
+    fingerprint: str

@@ -1,0 +1,68 @@
+"""`tenbin.toml`: what a deployment says of itself and of the files that it reads (DESIGN 4.5)."""
+
+from typing import Literal
+
+import msgspec
+
+SourceKind = Literal["events", "exposures", "assignments", "units"]
+Engine = Literal["duckdb"]
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A field that is read from a column of the foreign file; a bare string is a constant instead."""
+
+    column: str
+    format: str | None = None  # strptime format of a time; a format without a time of day means day precision
+    timezone: str | None = None  # of times that carry none; the workspace's when absent
+
+
+Field = str | Column
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[sources.NAME]` table: foreign files, and how their columns become records."""
+
+    kind: SourceKind
+    path: str  # a glob, relative to the workspace; sealed files that never change
+    format: Literal["csv", "ndjson", "parquet"] | None = None  # told from the file name when absent
+    environment: Field = "production"
+    unit_type: Field = "user"
+    unit_id: Column | None = None
+    received_at: Column | None = None
+    sent_at: Column | None = None
+    # events
+    event: Field | None = None
+    event_id: Field = "row"  # "row", "content" or a column
+    occurred_at: Column | None = None
+    value: Column | None = None
+    currency: Field | None = None
+    properties: tuple[str, ...] = ()
+    # exposures and assignments
+    experiment: Field | None = None
+    iteration: Column | int = 1
+    variant: Column | None = None
+    exposed_at: Column | None = None
+    exposure_id: Field = "row"
+    ruleset_version: Column | None = None
+    attributes: tuple[str, ...] = ()  # also: the attribute columns of a `units` source
+    # units
+    valid_from: Column | None = None  # absent: the attribute is taken as constant
+
+
+class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[workspace]` table."""
+
+    name: str
+    timezone: str = "UTC"
+    engine: Engine = "duckdb"
+    lateness: str = "2d"
+    dedup_days: int = 3
+    memory_limit: str = "2GB"  # of DuckDB
+    threads: int | None = None
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A whole `tenbin.toml`."""
+
+    workspace: WorkspaceTable
+    sources: dict[str, Source] = {}

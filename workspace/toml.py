@@ -1,0 +1,88 @@
+"""TOML files into typed structs, with errors that name file, key, value and what is allowed."""
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from workspace.errors import UserError
+
+T = TypeVar("T")
+
+_DURATION = re.compile(r"^(\d+)(d|h|m|s)$")
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_PATH_SUFFIX = re.compile(r" - at `(?P<path>[^`]+)`$")
+
+
+def read_toml(path: Path, error: type[UserError]) -> dict[str, Any]:
+    """Parse one file; `error` is raised when it can't be read or is not TOML."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise error(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as reason:
+        raise error(f"{path}: can't be read ({reason}); it must be a readable UTF-8 text file") from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as reason:
+        raise error(f"{path}: is not valid TOML: {reason}") from None
+
+
+def convert(value: object, into: type[T], *, where: str, error: type[UserError]) -> T:
+    """Turn parsed TOML into `into`; the message names `where` (file and table), key and what is allowed."""
+    try:
+        return msgspec.convert(value, into, strict=True)
+    except msgspec.ValidationError as reason:
+        raise error(f"{where}: {_explain(str(reason), value, into)}") from None
+
+
+def seconds(text: str, *, where: str, error: type[UserError]) -> int:
+    """Length in seconds of a duration like "7d", "12h", "30m" or "45s"."""
+    match = _DURATION.match(text)
+    if match is None:
+        raise error(f'{where}: "{text}" is not a duration; write a whole number and d, h, m or s, as in "7d"')
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """A closing hint: the nearest known name, else the list of known ones."""
+    near = difflib.get_close_matches(name, known, n=1)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return "known: " + (", ".join(sorted(known)[:20]) if known else "none")
+
+
+def _explain(message: str, value: object, into: type[Any]) -> str:
+    """Say msgspec's message in terms of the file: key path, the value found, the nearest known key."""
+    path = ""
+    if match := _PATH_SUFFIX.search(message):
+        path = match["path"].removeprefix("$").removeprefix(".")
+        message = message[: match.start()]
+    if unknown := re.match(r"Object contains unknown field `(.+)`", message):
+        known = (
+            [field.encode_name for field in msgspec.structs.fields(into)]
+            if hasattr(into, "__struct_fields__")
+            else []
+        )
+        key = f"{path}.{unknown[1]}" if path else unknown[1]
+        return f'unknown key "{key}"' + (f"; {suggest(unknown[1], known)}" if known and not path else "")
+    if missing := re.match(r"Object missing required field `(.+)`", message):
+        key = f"{path}.{missing[1]}" if path else missing[1]
+        return f'key "{key}" is missing'
+    found = _lookup(value, path)
+    shown = "" if found is None else f" (found {found!r})"
+    return (f'key "{path}": ' if path else "") + message + shown
+
+
+def _lookup(value: object, path: str) -> object:
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value if isinstance(value, str | int | float | bool) else None
