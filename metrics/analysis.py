@@ -1,0 +1,108 @@
+"""From an experiment's moments to its results: which statistics apply on which day, and what changed since.
+
+The statistics themselves are in `stats`; this module tells them what the definitions say (plan, horizon, end)
+and turns rows of the lake's `moments` into cells.
+"""
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+
+from assignments.model import Experiment
+from metrics.model import Metric
+from stats.analysis import MetricPlan, Plan
+from workspace import Workspace, seconds
+from workspace.errors import WorkspaceError
+
+_DAY_S = 86_400
+
+# What a metric's kind is to the statistics.
+_ESTIMAND = {
+    "conversion": "proportion",
+    "revenue": "mean",
+    "sum": "mean",
+    "count": "mean",
+    "engagement": "mean",
+    "ratio": "ratio",
+}
+
+
+def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
+    """What the statistics must know of an experiment: its arms, its metrics and their roles."""
+    margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrail}
+    return Plan(
+        experiment=experiment.key,
+        iteration=experiment.iteration,
+        control=experiment.control,
+        variants=experiment.variants,
+        compare=experiment.compare,
+        alpha=experiment.alpha,
+        horizon=experiment.horizon,
+        population=experiment.population,
+        weights=experiment.weights,
+        planned_units=experiment.planned_units,
+        metrics=tuple(
+            MetricPlan(
+                name=name,
+                kind=_ESTIMAND[metrics[name].kind],
+                role=role,
+                direction=metrics[name].direction,
+                margin=margins.get(name) if role == "guardrail" else None,
+                covariates=1 if metrics[name].covariate else 0,
+                has_window=metrics[name].window is not None,
+                fingerprint=metrics[name].fingerprint,
+            )
+            for name, role in roles_of(experiment)
+        ),
+    )
+
+
+def roles_of(experiment: Experiment) -> list[tuple[str, str]]:
+    """Each metric of the experiment with its role, in reading order: primary, secondary, guardrail."""
+    return [
+        *((name, "primary") for name in experiment.metrics.primary),
+        *((name, "secondary") for name in experiment.metrics.secondary),
+        *((guardrail.metric, "guardrail") for guardrail in experiment.metrics.guardrail),
+    ]
+
+
+def planned_end(experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace) -> dt.date | None:
+    """The first as-of day on which the fixed horizon may be read (DESIGN 4.7); None without an `end`.
+
+    `end` counts whole, in the workspace's time zone; then the longest primary window; then `lateness`.
+    An as-of day D is cut at D + 1, 00:00 UTC.
+    """
+    if experiment.end is None:
+        return None
+    midnight = dt.datetime.combine(experiment.end + dt.timedelta(days=1), dt.time(), workspace.timezone)
+    windows = [metrics[name].window for name in experiment.metrics.primary]
+    longest_s = max((_seconds(window) for window in windows if window is not None), default=0)
+    closes = midnight.astimezone(dt.UTC) + dt.timedelta(seconds=longest_s + workspace.lateness_s)
+    epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    days = math.ceil((closes - epoch).total_seconds() / _DAY_S)
+    return epoch.date() + dt.timedelta(days=days - 1)
+
+
+def as_of_days(
+    experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace, *, first: dt.date, last: dt.date
+) -> list[dt.date]:
+    """The as-of days between `first` and `last` (inclusive) on which the experiment is analysed."""
+    end = planned_end(experiment, metrics, workspace)
+    begin = max(first, experiment.start)
+    close = last if end is None else min(last, end)
+    return [begin + dt.timedelta(days=offset) for offset in range((close - begin).days + 1)]
+
+
+def is_provisional(as_of: dt.date, workspace: Workspace, now: dt.datetime) -> bool:
+    """Whether late rows may still change the day without a revision: `lateness` has not passed yet."""
+    closes = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
+    return now < closes + dt.timedelta(seconds=workspace.lateness_s)
+
+
+def known_metrics(experiments: Sequence[Experiment], metrics: Mapping[str, Metric]) -> set[str]:
+    """Names of the metrics that at least one experiment uses."""
+    return {name for experiment in experiments for name, _ in roles_of(experiment) if name in metrics}
+
+
+def _seconds(duration: str) -> int:
+    return seconds(duration, where="window", error=WorkspaceError)
