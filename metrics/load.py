@@ -1,0 +1,172 @@
+"""`metrics/*.toml` into metrics, with errors that name file, table, key, value and what is allowed."""
+
+from pathlib import Path
+from typing import Any
+
+from metrics.model import VALUED, Metric, MetricsError, Part
+from workspace import Workspace, convert, read_toml, seconds
+
+KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio")
+LATER_KINDS = ("retention", "quantile", "funnel")
+MAX_NAME = 200
+MIN_CAP_QUANTILE = 0.5
+MAX_DURATION_S = 3650 * 86_400
+# Delta and Parquet allow none of these in a column's name, and a metric is a column of `unit_metrics`.
+_FORBIDDEN = ' ,;{}()\t\n\r="'
+# The other columns of `unit_metrics`.
+RESERVED = (
+    "experiment", "iteration", "as_of", "unit_type", "unit_key", "unit_id", "variant", "phase", "exposed_at",
+    "segments",
+)  # fmt: skip
+_SUFFIX = "__"
+
+
+def load_metrics(workspace: Workspace) -> dict[str, Metric]:
+    """All metrics of a workspace by name.
+
+    Raises:
+        MetricsError: a file can't be read, a definition is wrong, or two metrics have one name.
+    """
+    metrics: dict[str, Metric] = {}
+    origin: dict[str, tuple[str, Path]] = {}
+    for path in sorted(workspace.metrics.glob("*.toml")):
+        for name, table in read_toml(path, MetricsError).items():
+            metric = parse_metric(name, table, path)
+            # Column names of DuckDB are equal without regard to case, so metric names are too.
+            other, first = origin.setdefault(name.casefold(), (name, path))
+            if first != path or other != name:
+                raise MetricsError(
+                    f'{path}: [{name}]: the name is taken by [{other}] in "{first}"; two metrics need two '
+                    "names, and upper and lower case count as the same"
+                )
+            metrics[name] = metric
+    return metrics
+
+
+def parse_metric(name: str, table: object, path: Path) -> Metric:
+    """One `[name]` table of the file `path` as a checked metric."""
+    where = f"{path}: [{name}]"
+    _check_name(name, where)
+    if not isinstance(table, dict):
+        raise MetricsError(f"{where}: a metric is a table; write [{name}] and its keys below")
+    if "name" in table:
+        raise MetricsError(f'{where}: unknown key "name"; a metric is named by its table header')
+    kind = table.get("kind")
+    if kind in LATER_KINDS:
+        raise MetricsError(f'{where}: kind "{kind}" is not there yet; allowed now: {", ".join(KINDS)}')
+    if kind not in KINDS:
+        found = "is missing" if kind is None else f"is {kind!r}"
+        raise MetricsError(f'{where}: key "kind" {found}; allowed: {", ".join(KINDS)}')
+    metric = convert({"name": name, **table}, Metric, where=where, error=MetricsError)
+    _check_metric(metric, where)
+    return metric
+
+
+def _check_name(name: str, where: str) -> None:
+    bad = sorted({char for char in name if char in _FORBIDDEN or not char.isprintable()})
+    if bad or not name or len(name) > MAX_NAME:
+        shown = f" (found {' '.join(repr(char) for char in bad)})" if bad else ""
+        raise MetricsError(
+            f"{where}: a metric's name has 1 to {MAX_NAME} characters of any script, without spaces and "
+            f"without any of , ; {{ }} ( ) = and quotes{shown}"
+        )
+    if name.casefold() in RESERVED or _SUFFIX in name:
+        raise MetricsError(
+            f'{where}: "{name}" is kept for a column of the table of unit metrics; choose a name that '
+            f'contains no "__" and is none of {", ".join(RESERVED)}'
+        )
+
+
+def _check_metric(metric: Metric, where: str) -> None:
+    if metric.kind == "ratio":
+        _check_ratio(metric, where)
+    else:
+        for key in ("numerator", "denominator"):
+            if getattr(metric, key) is not None:
+                raise MetricsError(
+                    f'{where}: key "{key}" belongs to kind "ratio", and kind is "{metric.kind}"'
+                )
+        if not metric.event:
+            raise MetricsError(f'{where}: key "event" is missing; name the event that is measured')
+        _check_part(metric.parts[0], where)
+        if metric.kind != "engagement" and metric.measure != "events":
+            raise MetricsError(
+                f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
+            )
+    for key in ("window", "covariate"):
+        _check_duration(getattr(metric, key), f'{where}: key "{key}"')
+    _check_winsorize(metric, where)
+
+
+def _check_ratio(metric: Metric, where: str) -> None:
+    for key in ("event", "where", "value", "currency"):
+        if getattr(metric, key) is not None:
+            raise MetricsError(
+                f'{where}: key "{key}" of a ratio belongs into "numerator" or "denominator", as in '
+                'numerator = { kind = "count", event = "click" }'
+            )
+    for key in ("numerator", "denominator"):
+        part: Part | None = getattr(metric, key)
+        if part is None:
+            raise MetricsError(
+                f'{where}: key "{key}" is missing; a ratio has both, as in {key} = {{ kind = "count", '
+                'event = "click" }'
+            )
+        _check_part(part, f"{where}: {key}")
+    if metric.covariate is not None:
+        raise MetricsError(f'{where}: key "covariate" is not there yet for kind "ratio"; leave it out')
+
+
+def _check_part(part: Part, where: str) -> None:
+    if not part.event:
+        raise MetricsError(f'{where}: key "event" is empty; name the event that is measured')
+    if part.kind in VALUED:
+        if part.value is not None:
+            _check_value_field(part.value, f'{where}: key "value"')
+    elif part.value is not None or part.currency is not None:
+        key = "value" if part.value is not None else "currency"
+        raise MetricsError(
+            f'{where}: key "{key}" belongs to kind "revenue" or "sum", and kind is "{part.kind}"'
+        )
+    if part.where is not None:
+        _check_condition(part.where, f'{where}: key "where"')
+
+
+def _check_value_field(field: str, where: str) -> None:
+    if field != "value" and (not field.startswith("properties.") or "" in field.split(".")):
+        raise MetricsError(
+            f'{where}: "{field}" is not a field of an event with a number; write "value" or "properties.NAME"'
+        )
+
+
+def _check_condition(condition: dict[str, Any], where: str) -> None:
+    from tenbin_sdk.conditions import ConditionError, parse
+
+    try:
+        parse(condition)
+    except ConditionError as reason:
+        raise MetricsError(f"{where}: {reason}") from None
+
+
+def _check_duration(duration: str | None, where: str) -> None:
+    if duration is None:
+        return
+    length_s = seconds(duration, where=where, error=MetricsError)
+    if not 0 < length_s <= MAX_DURATION_S:
+        raise MetricsError(f'{where}: "{duration}" is out of range; at most "3650d"')
+
+
+def _check_winsorize(metric: Metric, where: str) -> None:
+    quantile = metric.winsorize
+    if quantile is None:
+        return
+    if not MIN_CAP_QUANTILE <= quantile < 1:  # NaN is refused too
+        raise MetricsError(
+            f'{where}: key "winsorize" is {quantile}; write the quantile above which values are capped, '
+            f"at least {MIN_CAP_QUANTILE} and below 1, as in 0.999"
+        )
+    if metric.kind in ("conversion", "ratio"):
+        raise MetricsError(
+            f'{where}: key "winsorize" does not apply to kind "{metric.kind}"; it caps revenue, sum, '
+            "count and engagement"
+        )

@@ -1,0 +1,160 @@
+"""Metrics as data: one frozen struct per table of `metrics/*.toml` (DESIGN 4.5), and what it measures.
+
+A metric is one or two *parts* (a ratio has two). A part is a *measure*, a partial per unit and day that any
+number of metrics share (events of one name, under one filter, with one value), and the way in which the days
+of a window are added up: whether anything happened, how many events, how many days, what total.
+"""
+
+import datetime as dt
+import hashlib
+import json
+from typing import Any, Literal
+
+import msgspec
+
+from workspace import UserError, seconds
+
+# Raised by hand whenever the compiler gives another number for the same definition: fingerprints and the
+# names of the stored partials change with it, so that everything is computed anew.
+METHOD_VERSION = 1
+
+Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio"]
+PartKind = Literal["conversion", "revenue", "sum", "count", "engagement"]
+Direction = Literal["increase", "decrease"]
+Engagement = Literal["events", "active_days"]
+Aggregate = Literal["any", "events", "active_days", "total"]
+
+# Kinds with a value per event; the others only count events.
+VALUED: frozenset[str] = frozenset({"revenue", "sum"})
+
+
+class MetricsError(UserError):
+    """A metric's definition, or what it asks of the data, can't be used as it is."""
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept per unit and day: the number of matching events and the sum of their values."""
+
+    event: str
+    where: dict[str, Any] | None = None  # one condition in the grammar of `tenbin_sdk.conditions`
+    value: str | None = None  # "value" or "properties.NAME"; None: events are only counted
+    currency: str | None = None  # rows that state another currency are left out
+
+    @property
+    def id(self) -> str:
+        """Name of the measure in `unit_days`: a hash, so that equal definitions share their partials."""
+        return "m" + _digest({"measure": msgspec.to_builtins(self), "method": METHOD_VERSION})
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The numerator or denominator of a ratio."""
+
+    kind: PartKind
+    event: str
+    where: dict[str, Any] | None = None
+    value: str | None = None
+    currency: str | None = None
+    measure: Engagement = "events"
+
+    @property
+    def partial(self) -> Measure:
+        """The measure that the part is made from."""
+        valued = self.kind in VALUED
+        return Measure(
+            event=self.event,
+            where=self.where,
+            value=(self.value or "value") if valued else None,
+            currency=self.currency if valued else None,
+        )
+
+    @property
+    def aggregate(self) -> Aggregate:
+        """How the days of the window become the unit's number."""
+        if self.kind == "conversion":
+            return "any"
+        if self.kind in VALUED:
+            return "total"
+        return "active_days" if self.kind == "engagement" and self.measure == "active_days" else "events"
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One metric. Durations stay as written ("7d"); `window_s` and `covariate_s` are in seconds."""
+
+    name: str
+    kind: Kind
+    event: str | None = None
+    where: dict[str, Any] | None = None
+    value: str | None = None
+    currency: str | None = None
+    measure: Engagement = "events"
+    numerator: Part | None = None
+    denominator: Part | None = None
+    window: str | None = None  # after first exposure; None: until the as-of day
+    winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
+    covariate: str | None = None  # the same measure in this long before first exposure
+    direction: Direction = "increase"
+    goal: float | None = None
+    owner: str | None = None
+    description: str | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Numerator, and for a ratio the denominator."""
+        if self.numerator is not None and self.denominator is not None:
+            return (self.numerator, self.denominator)
+        return (
+            Part(
+                kind=self.kind if self.kind != "ratio" else "count",
+                event=self.event or "",
+                where=self.where,
+                value=self.value,
+                currency=self.currency,
+                measure=self.measure,
+            ),
+        )
+
+    @property
+    def window_s(self) -> int | None:
+        return None if self.window is None else _seconds(self.window)
+
+    @property
+    def covariate_s(self) -> int | None:
+        return None if self.covariate is None else _seconds(self.covariate)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the metric's moments, in their order."""
+        pre = ("covariate",) if self.covariate is not None else ()
+        return ("numerator", "denominator", *pre) if self.kind == "ratio" else ("numerator", *pre)
+
+    @property
+    def unit(self) -> str | None:
+        """What the numbers are in, for people: a currency, "events", "days", "units"; else None."""
+        if self.kind == "conversion":
+            return "units"
+        if self.kind in VALUED:
+            return self.currency
+        if self.kind == "ratio":
+            return None
+        return "days" if self.parts[0].aggregate == "active_days" else "events"
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits over everything that can change a number, and the compiler's version."""
+        words = {"owner", "description", "goal"}
+        definition = {key: value for key, value in msgspec.to_builtins(self).items() if key not in words}
+        return _digest({"metric": definition, "method": METHOD_VERSION})
+
+
+def day_after(day: dt.date) -> dt.datetime:
+    """The instant at which an as-of day is cut: 00:00 UTC of the next day."""
+    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC)
+
+
+def _seconds(duration: str) -> int:
+    return seconds(duration, where="duration", error=MetricsError)
+
+
+def _digest(value: object) -> str:
+    canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()[:16]
