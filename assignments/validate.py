@@ -1,0 +1,228 @@
+"""What must hold of an experiment beyond the types of its fields; each break is one clear sentence."""
+
+import itertools
+import math
+import unicodedata
+from collections.abc import Iterable
+
+from assignments.errors import AssignmentsError
+from assignments.model import Bucketing, Experiment, Phase
+from tenbin_sdk.hashing import MAX_SHARDS, Range
+from workspace import seconds, suggest
+
+_MAX_NAME = 200  # characters; keys become folder names, partition keys and SQL literals
+_MAX_VARIANTS = 100
+_MAX_PHASES = 1_000
+
+
+def validate(experiment: Experiment, *, where: str) -> None:
+    """Check one experiment; `where` names the file in the message.
+
+    Raises:
+        AssignmentsError: the first thing found that does not hold.
+    """
+    _names(experiment, where)
+    _plan(experiment, where)
+    _phases(experiment, where)
+    _metrics(experiment, where)
+    if experiment.bucketing is not None:
+        _bucketing(experiment.bucketing, where)
+    for number, phase in enumerate(experiment.phases):
+        _shards(phase, experiment.bucketing, f"{where}: phases[{number}]")
+
+
+def _names(experiment: Experiment, where: str) -> None:
+    for key in ("key", "control", "unit_type", "environment"):
+        _name(getattr(experiment, key), f'{where}: key "{key}"')
+    for key in ("from_exposure", "from_units"):
+        names: tuple[str, ...] = getattr(experiment.segments, key)
+        for name in names:
+            _name(name, f'{where}: key "segments.{key}"')
+        _unique(names, f'{where}: key "segments.{key}"')
+    if twice := set(experiment.segments.from_exposure) & set(experiment.segments.from_units):
+        raise AssignmentsError(
+            f'{where}: segment "{min(twice)}" is in segments.from_exposure and in segments.from_units; '
+            "name it in one of them"
+        )
+
+
+def _name(text: str, where: str) -> None:
+    if not text.strip() or text != text.strip():
+        raise AssignmentsError(f"{where}: {text!r} must not be empty nor begin or end with a space")
+    if len(text) > _MAX_NAME:
+        raise AssignmentsError(f"{where}: has {len(text)} characters; at most {_MAX_NAME} are allowed")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in text):
+        raise AssignmentsError(f"{where}: {text!r} holds a control character; use printable text")
+
+
+def _unique(names: Iterable[str], where: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise AssignmentsError(f'{where}: "{name}" is named twice; name it once')
+        seen.add(name)
+
+
+def _plan(experiment: Experiment, where: str) -> None:
+    if experiment.horizon == "group_sequential":
+        raise AssignmentsError(
+            f'{where}: key "horizon": "group_sequential" is not there yet; use "fixed" or "anytime"'
+        )
+    if experiment.horizon == "fixed" and experiment.end is None:
+        raise AssignmentsError(
+            f'{where}: key "end" is missing; horizon "fixed" needs the last day, as in end = 2026-02-06, '
+            'or use horizon = "anytime"'
+        )
+    if experiment.end is not None and experiment.end < experiment.start:
+        raise AssignmentsError(
+            f'{where}: key "end": {experiment.end} lies before start = {experiment.start}; '
+            "give a last day on or after the first"
+        )
+    if not 0 < experiment.alpha < 1:
+        raise AssignmentsError(
+            f'{where}: key "alpha": {experiment.alpha!r} must lie between 0 and 1, both excluded, as in 0.05'
+        )
+    if seconds(experiment.cadence, where=f'{where}: key "cadence"', error=AssignmentsError) <= 0:
+        raise AssignmentsError(f'{where}: key "cadence": "{experiment.cadence}" must be longer than nothing')
+    for key in ("planned_units", "iteration"):
+        number: int | None = getattr(experiment, key)
+        if number is not None and number < 1:
+            raise AssignmentsError(f'{where}: key "{key}": {number} must be 1 or more')
+
+
+def _phases(experiment: Experiment, where: str) -> None:
+    phases = experiment.phases
+    if not 1 <= len(phases) <= _MAX_PHASES:
+        raise AssignmentsError(
+            f"{where}: has {len(phases)} [[phases]] tables; write at least one (at most {_MAX_PHASES}) with "
+            '"from" and "weights"'
+        )
+    for number, phase in enumerate(phases):
+        at = f"{where}: phases[{number}]"
+        _weights(phase, at)
+        if experiment.control not in phase.weights:
+            raise AssignmentsError(
+                f'{at}.weights: control "{experiment.control}" is not among the variants; '
+                f"{suggest(experiment.control, list(phase.weights))}"
+            )
+        if phase.from_.tzinfo is None:
+            raise AssignmentsError(
+                f"{at}.from: {phase.from_} has no time zone; write an instant such as 2026-01-25T00:00:00Z"
+            )
+    for number, (before, after) in enumerate(itertools.pairwise(phases), start=1):
+        at = f"{where}: phases[{number}]"
+        if after.from_ <= before.from_:
+            raise AssignmentsError(
+                f"{at}.from: {after.from_} is not after {before.from_} of the phase before it"
+            )
+        if not _same_shares(before.weights, after.weights):
+            raise AssignmentsError(
+                f"{at}.weights: {_show(after.weights)} differ from {_show(before.weights)} of the phase "
+                "before; changing weights within an iteration is not there yet, start a new iteration"
+            )
+        if before.ranges != after.ranges:
+            raise AssignmentsError(
+                f"{at}.ranges: shards move between variants although the weights stay; "
+                "keep the ranges of the phase before, or start a new iteration"
+            )
+
+
+def _weights(phase: Phase, at: str) -> None:
+    if not 2 <= len(phase.weights) <= _MAX_VARIANTS:  # noqa: PLR2004  (a comparison has two sides)
+        raise AssignmentsError(
+            f"{at}.weights: has {len(phase.weights)} variants; give from 2 to {_MAX_VARIANTS}, "
+            "as in { A = 1, B = 1 }"
+        )
+    for variant, weight in phase.weights.items():
+        _name(variant, f"{at}.weights")
+        if not (math.isfinite(weight) and weight > 0):
+            raise AssignmentsError(
+                f'{at}.weights: variant "{variant}" has weight {weight:g}; a weight is a number above 0'
+            )
+
+
+def _same_shares(left: dict[str, float], right: dict[str, float]) -> bool:
+    total_left, total_right = sum(left.values()), sum(right.values())
+    return left.keys() == right.keys() and all(
+        math.isclose(left[variant] * total_right, right[variant] * total_left, rel_tol=1e-9)
+        for variant in left
+    )
+
+
+def _show(weights: dict[str, float]) -> str:
+    return "{ " + ", ".join(f"{variant} = {weight:g}" for variant, weight in weights.items()) + " }"
+
+
+def _metrics(experiment: Experiment, where: str) -> None:
+    metrics = experiment.metrics
+    if not metrics.primary:
+        raise AssignmentsError(
+            f'{where}: key "metrics.primary" is empty; name at least one metric that decides'
+        )
+    for name in metrics.names:
+        _name(name, f"{where}: [metrics]")
+    _unique(metrics.names, f"{where}: [metrics]")
+    for guardrail in metrics.guardrail:
+        margin = guardrail.margin
+        if margin is not None and not 0 < margin < 1:
+            raise AssignmentsError(
+                f'{where}: metrics.guardrail "{guardrail.metric}": margin {margin!r} must lie between 0 '
+                "and 1, both excluded; 0.02 is two per cent of the control's mean"
+            )
+
+
+def _bucketing(bucketing: Bucketing, where: str) -> None:
+    at = f"{where}: [bucketing]"
+    if not 1 <= bucketing.total_shards <= MAX_SHARDS:
+        raise AssignmentsError(
+            f"{at}: total_shards = {bucketing.total_shards} must lie between 1 and {MAX_SHARDS}"
+        )
+    salts = [bucketing.layer_salt, bucketing.split_salt]
+    if bucketing.holdout_salt is not None:
+        salts.append(bucketing.holdout_salt)
+    _name(bucketing.layer, f'{at}: key "layer"')
+    for salt in salts:
+        _name(salt, f"{at}: salt")
+    if len(set(salts)) < len(salts):
+        raise AssignmentsError(
+            f"{at}: two of layer_salt, split_salt and holdout_salt are equal; the layer's shards would "
+            "decide the variant: give each its own"
+        )
+    if bucketing.holdout and bucketing.holdout_salt is None:
+        raise AssignmentsError(f'{at}: key "holdout_salt" is missing; "holdout" needs it')
+    _ranges(bucketing.holdout, bucketing.total_shards, f"{at}.holdout")
+
+
+def _shards(phase: Phase, bucketing: Bucketing | None, at: str) -> None:
+    if bucketing is None:
+        if phase.slice is not None or phase.ranges is not None:
+            raise AssignmentsError(
+                f"{at}: has slice or ranges, but the file has no [bucketing] table that gives them a salt"
+            )
+        return
+    if phase.ranges is None or phase.slice is None:
+        raise AssignmentsError(f'{at}: with [bucketing], a phase needs both "slice" and "ranges"')
+    if phase.ranges.keys() != phase.weights.keys():
+        raise AssignmentsError(
+            f"{at}.ranges: names the variants {', '.join(phase.ranges) or 'none'}; "
+            f"the weights name {', '.join(phase.weights)}"
+        )
+    _ranges(phase.slice, bucketing.total_shards, f"{at}.slice")
+    split = [part for ranges in phase.ranges.values() for part in ranges]
+    _ranges(split, bucketing.total_shards, f"{at}.ranges")
+    if sum(end - start for start, end in split) != bucketing.total_shards:
+        raise AssignmentsError(
+            f"{at}.ranges: leave shards to no variant; together they must cover 0 to {bucketing.total_shards}"
+        )
+
+
+def _ranges(ranges: Iterable[Range], total_shards: int, at: str) -> None:
+    last = 0
+    for start, end in sorted(ranges):
+        if not 0 <= start < end <= total_shards:
+            raise AssignmentsError(
+                f"{at}: [{start}, {end}] is no range of shards; 0 <= start < end <= {total_shards}"
+            )
+        if start < last:
+            raise AssignmentsError(f"{at}: [{start}, {end}] overlaps the range before it")
+        last = end
