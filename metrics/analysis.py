@@ -66,7 +66,9 @@ def roles_of(experiment: Experiment) -> list[tuple[str, str]]:
     ]
 
 
-def planned_end(experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace) -> dt.date | None:
+def planned_end(
+    experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace
+) -> dt.date | None:
     """The first as-of day on which the fixed horizon may be read (DESIGN 4.7); None without an `end`.
 
     `end` counts whole, in the workspace's time zone; then the longest primary window; then `lateness`.
@@ -84,7 +86,12 @@ def planned_end(experiment: Experiment, metrics: Mapping[str, Metric], workspace
 
 
 def as_of_days(
-    experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace, *, first: dt.date, last: dt.date
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    workspace: Workspace,
+    *,
+    first: dt.date,
+    last: dt.date,
 ) -> list[dt.date]:
     """The as-of days between `first` and `last` (inclusive) on which the experiment is analysed."""
     end = planned_end(experiment, metrics, workspace)

@@ -8,6 +8,8 @@ import dataclasses
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from workspace.config import Column, Config, Field, Source, SourceKind
 from workspace.errors import UserError, WorkspaceError
 from workspace.toml import convert, read_toml, seconds, suggest
@@ -98,10 +100,25 @@ def load_workspace(root: Path | str) -> Workspace:
         raise WorkspaceError(
             f"{toml}: a workspace needs this file; `tenbin demo DIRECTORY` makes one to copy from"
         )
-    config = convert(read_toml(toml, WorkspaceError), Config, where=str(toml), error=WorkspaceError)
-    workspace = Workspace(path, config)
+    workspace = Workspace(path, _config(toml))
     _check(workspace)
     return workspace
+
+
+def _config(toml: Path) -> Config:
+    """Each source is converted on its own, so that an error can name it."""
+    table = read_toml(toml, WorkspaceError)
+    sources = table.pop("sources", {})
+    if not isinstance(sources, dict):
+        raise WorkspaceError(f"{toml}: sources: must be tables, one [sources.NAME] each")
+    config = convert(table, Config, where=str(toml), error=WorkspaceError)
+    return msgspec.structs.replace(
+        config,
+        sources={
+            name: convert(source, Source, where=f"{toml}: sources.{name}", error=WorkspaceError)
+            for name, source in sources.items()
+        },
+    )
 
 
 _REQUIRED: dict[SourceKind, tuple[str, ...]] = {

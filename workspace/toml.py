@@ -12,7 +12,7 @@ from workspace.errors import UserError
 
 T = TypeVar("T")
 
-_DURATION = re.compile(r"^(\d+)(d|h|m|s)$")
+_DURATION = re.compile(r"([0-9]+)(d|h|m|s)")
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PATH_SUFFIX = re.compile(r" - at `(?P<path>[^`]+)`$")
 
@@ -41,7 +41,7 @@ def convert(value: object, into: type[T], *, where: str, error: type[UserError])
 
 def seconds(text: str, *, where: str, error: type[UserError]) -> int:
     """Length in seconds of a duration like "7d", "12h", "30m" or "45s"."""
-    match = _DURATION.match(text)
+    match = _DURATION.fullmatch(text)
     if match is None:
         raise error(f'{where}: "{text}" is not a duration; write a whole number and d, h, m or s, as in "7d"')
     return int(match[1]) * _SECONDS[match[2]]

@@ -1,0 +1,112 @@
+"""What readers ask of the lake: an experiment's latest results, its series, the files behind the numbers.
+
+The only SQL that reports and notebooks need; each function takes a connection with the lake's views in it.
+"""
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+
+import duckdb
+import msgspec
+
+from metrics.checks import Finding, Outcome
+from stats.results import Decision, Result, Srm, Verdict
+
+_FIELDS = Result.__struct_fields__
+_COLUMNS = ", ".join(f'"{name}"' for name in _FIELDS)
+
+
+class LandingInput(msgspec.Struct, frozen=True, kw_only=True):
+    """An ingested file."""
+
+    source: str
+    path: str
+    sha256: str
+    rows: int
+    quarantined: int
+
+
+class Health(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found about an experiment on its last as-of day."""
+
+    decision: Decision
+    srm: Srm
+    checks: tuple[Finding, ...]
+
+
+def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: str) -> dt.date | None:
+    """The last as-of day that has results; None when there are none."""
+    found: dt.date | None = con.execute(
+        "SELECT max(as_of) FROM results WHERE experiment = $1", [experiment]
+    ).fetchall()[0][0]
+    return found
+
+
+def results_of(con: duckdb.DuckDBPyConnection, experiment: str, as_of: dt.date) -> tuple[Result, ...]:
+    """Every row of one as-of day, at its latest revision."""
+    return _results(con, "experiment = $1 AND as_of = $2", [experiment, as_of])
+
+
+def series_of(con: duckdb.DuckDBPyConnection, experiment: str) -> tuple[Result, ...]:
+    """The rows over everyone (no segment) of all as-of days, each at its latest revision."""
+    return _results(con, "experiment = $1 AND segment IS NULL", [experiment])
+
+
+def health_of(con: duckdb.DuckDBPyConnection, experiment: str) -> Health:
+    """Verdict, sample ratio and data checks, as the last analysis recorded them."""
+    rows = con.execute(
+        "SELECT name, status, message, numbers FROM findings WHERE experiment = $1 ORDER BY name",
+        [experiment],
+    ).fetchall()
+    found = {name: (status, message, numbers) for name, status, message, numbers in rows}
+    verdict, sentence, numbers = found.pop("verdict")
+    _, _, srm = found.pop("srm")
+    return Health(
+        decision=Decision(
+            verdict=Verdict(verdict), sentence=sentence, reasons=tuple(json.loads(numbers)["reasons"])
+        ),
+        srm=msgspec.json.decode(srm, type=Srm),
+        checks=tuple(
+            Finding(name=name, status=Outcome(status), message=message, numbers=json.loads(numbers))
+            for name, (status, message, numbers) in found.items()
+        ),
+    )
+
+
+def inputs(con: duckdb.DuckDBPyConnection) -> tuple[LandingInput, ...]:
+    """Every file that was ingested, with its rows and how many of them were quarantined."""
+    rows = con.execute(
+        "SELECT source, path, file_hash, rows, quarantined FROM ingested ORDER BY source, path"
+    ).fetchall()
+    return tuple(
+        LandingInput(source=source, path=path, sha256=sha256, rows=count or 0, quarantined=quarantined or 0)
+        for source, path, sha256, count, quarantined in rows
+    )
+
+
+def headline_markdown(rows: Sequence[Result]) -> str:
+    """The headline rows over everyone as a Markdown table, for places that show no page."""
+    lines = ["| metric | role | variant | scale | estimate | interval | p |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        if row.headline and row.segment is None:
+            interval = (
+                "—" if row.lower is None or row.upper is None else f"[{row.lower:.6g}, {row.upper:.6g}]"
+            )
+            estimate = "—" if row.estimate is None else f"{row.estimate:.6g}"
+            p_value = "—" if row.p_value is None else f"{row.p_value:.4g}"
+            cells = [row.metric, row.role, row.variant, row.scale, estimate, interval, p_value]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def _results(con: duckdb.DuckDBPyConnection, where: str, values: list[object]) -> tuple[Result, ...]:
+    query = (
+        f"SELECT {_COLUMNS} FROM results WHERE {where} "
+        "QUALIFY revision = max(revision) OVER (PARTITION BY iteration, as_of) "
+        "ORDER BY as_of, metric, segment NULLS FIRST, variant, method, scale, alternative, horizon"
+    )
+    return tuple(
+        msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Result)
+        for row in con.execute(query, values).fetchall()
+    )

@@ -1,0 +1,1 @@
+"""One file per topic; each is found and loaded by `pipelines.definitions`."""

@@ -1,0 +1,133 @@
+"""Gathers one experiment's readout from the lake and writes its pages: the only door from data to `reports`."""
+
+import datetime as dt
+from collections.abc import Mapping
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from assignments.model import Experiment
+from assignments.toml import experiment_to_toml
+from metrics import evidence
+from metrics.analysis import planned_end, roles_of
+from metrics.engines.duckdb import Engine
+from metrics.registry import fingerprint_of
+from reports.readout import (
+    Check,
+    CheckStatus,
+    DailyExposure,
+    Exclusion,
+    InputFile,
+    MetricDefinition,
+    Readout,
+)
+from reports.render import IndexEntry, render, render_index, slug
+from stats.results import Decision, Srm
+from workspace import UserError, Workspace
+
+
+class ReportError(UserError):
+    """A report can't be written as asked."""
+
+
+def write_report(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Path:
+    """Write the experiment's page, `result.json` and Markdown; the page's path."""
+    return render(build_readout(con, engine, experiment), engine.workspace.reports).html
+
+
+def write_index(workspace: Workspace, experiments: Mapping[str, Experiment]) -> Path:
+    """Write the index over every experiment that has a report; its path."""
+    readouts = [
+        msgspec.json.decode(path.read_bytes(), type=Readout)
+        for key in sorted(experiments)
+        if (path := workspace.reports / slug(key) / "result.json").is_file()
+    ]
+    return render_index(readouts, workspace.reports, title=workspace.name)
+
+
+def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Readout:
+    """Everything that the page shows, as of the last day that has results.
+
+    Raises:
+        ReportError: the experiment has no results yet.
+    """
+    as_of = evidence.latest_as_of(con, experiment.key)
+    if as_of is None:
+        raise ReportError(
+            f'experiment "{experiment.key}" has no results yet; run `tenbin run {engine.workspace.root}` first'
+        )
+    results = evidence.results_of(con, experiment.key, as_of)
+    health = evidence.health_of(con, experiment.key)
+    return Readout(
+        workspace=engine.workspace.name,
+        experiment=experiment.key,
+        iteration=experiment.iteration,
+        title=experiment.title,
+        hypothesis=experiment.hypothesis,
+        owner=experiment.owner,
+        control=experiment.control,
+        variants=experiment.variants,
+        weights=experiment.weights,
+        unit_type=experiment.unit_type,
+        population=experiment.population,
+        environment=experiment.environment,
+        horizon=experiment.horizon,
+        alpha=experiment.alpha,
+        start=experiment.start,
+        end=experiment.end,
+        planned_end=planned_end(experiment, engine.metrics, engine.workspace),
+        planned_units=experiment.planned_units,
+        as_of=as_of,
+        provisional=any(row.provisional for row in results),
+        decision=health.decision,
+        srm=health.srm,
+        checks=tuple(
+            Check(
+                name=item.name,
+                status=CheckStatus(item.status.value),
+                message=item.message,
+                numbers=item.numbers,
+            )
+            for item in health.checks
+        ),
+        units=engine.counts(con, experiment, as_of),
+        exclusions=tuple(
+            Exclusion(reason=item.reason, count=item.count, of=item.of)
+            for item in engine.exclusions(con, experiment, as_of)
+        ),
+        exposures=tuple(
+            DailyExposure(day=item.day, variant=item.variant, units=item.units)
+            for item in engine.exposures_by_day(con, experiment, as_of)
+        ),
+        results=results,
+        series=evidence.series_of(con, experiment.key),
+        metrics=_definitions(engine, experiment),
+        definition=experiment_to_toml(experiment),
+        inputs=tuple(InputFile(**msgspec.structs.asdict(item)) for item in evidence.inputs(con)),
+        fingerprint=fingerprint_of(experiment, engine.metrics),
+    )
+
+
+def _definitions(engine: Engine, experiment: Experiment) -> tuple[MetricDefinition, ...]:
+    margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrail}
+    found = []
+    for name, role in roles_of(experiment):
+        metric = engine.metrics[name]
+        found.append(
+            MetricDefinition(
+                name=name,
+                kind=metric.kind,
+                role=role,
+                direction=metric.direction,
+                unit=metric.currency,
+                window=metric.window,
+                margin=margins.get(name),
+                goal=metric.goal,
+                owner=metric.owner,
+                description=metric.description,
+                definition=metric_to_toml(metric),
+                sql=engine.sql_of(metric),
+            )
+        )
+    return tuple(found)
