@@ -1,0 +1,50 @@
+"""What several test folders need: the `tenbin` command in a process of its own, and workspaces to run it on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+
+
+def tenbin(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """The `tenbin` command in a process of its own, as a person would start it."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TENBIN_", "DAGSTER_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tenbin", *arguments],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        cwd=ROOT,
+        timeout=240,
+        check=False,
+    )
+    if check and done.returncode not in {0, 1}:
+        raise AssertionError(
+            f"tenbin {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        )
+    return done
+
+
+def globox_workspace(root: Path) -> Path:
+    """A copy of `examples/globox` in `root` that reads the same data."""
+    if not (DATA / "globox").is_dir():
+        pytest.skip("the GloBox data (../shared/data/globox beside the project) is not on this machine")
+    names = ("tenbin.toml", "metrics", "experiments")
+    root.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        source = ROOT / "examples" / "globox" / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, root / name)
+    settings = (root / "tenbin.toml").read_text(encoding="utf-8")
+    (root / "tenbin.toml").write_text(
+        settings.replace("../../../shared/data", DATA.as_posix()), encoding="utf-8"
+    )
+    return root
