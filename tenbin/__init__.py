@@ -18,7 +18,7 @@ __all__ = ["open"]
 __version__ = "0.1.0"
 
 
-def open(workspace: str | Path) -> duckdb.DuckDBPyConnection:  # noqa: A001: read as `tenbin.open`
+def open(workspace: str | Path) -> duckdb.DuckDBPyConnection:  # noqa: A001 - read as `tenbin.open`
     """Open what was last published of a workspace, read-only; a run meanwhile disturbs nobody.
 
     Args:

@@ -127,7 +127,7 @@ def _as_of_range(
 class _Dagster:
     """The jobs of `pipelines`, run in this process against the workspace's own instance."""
 
-    def __init__(self, definitions: Any, instance: Any) -> None:  # noqa: ANN401: dagster is imported lazily
+    def __init__(self, definitions: Any, instance: Any) -> None:  # noqa: ANN401 - dagster is imported lazily
         self._definitions = definitions
         self._instance = instance
 

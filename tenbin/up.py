@@ -43,7 +43,7 @@ def up(workspace: Workspace, *, port: int, console: Console) -> int:
         "DAGSTER_HOME": str(workspace.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
-    process = subprocess.Popen(command, env=environment)  # noqa: S603: our own interpreter, fixed arguments
+    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter, fixed arguments
     try:
         return process.wait()
     except KeyboardInterrupt:

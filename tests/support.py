@@ -1,4 +1,4 @@
-"""What several test folders need: the `tenbin` command in a process of its own, and workspaces to run it on."""
+"""What several test folders need: the `tenbin` command in a process of its own, and workspaces for it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Real data that nobody here wrote, from landing to report, gives the published answers to all printed digits."""
+"""Real data that nobody here wrote, from landing to report, gives the published answers to all digits."""
 
 import json
 from pathlib import Path
