@@ -1,11 +1,14 @@
 """Workspaces that were really run, once per session and process."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import globox_workspace, tenbin
+from tests.support import ROOT, globox_workspace, tenbin
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +16,33 @@ def globox(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """The GloBox workspace after `tenbin run --json`, and what it printed."""
     root = globox_workspace(tmp_path_factory.mktemp("globox") / "ワークスペース globox")
     return root, json.loads(tenbin("run", str(root), "--json").stdout)
+
+
+@pytest.fixture(scope="session")
+def definitions_snapshot() -> dict[str, list[str]]:
+    """Names of everything that the Dagster code location defines, loaded in a process of its own."""
+    program = """
+import json, warnings
+warnings.simplefilter("ignore")
+from pipelines.definitions import defs
+repository = defs().get_repository_def()
+graph = repository.asset_graph
+print(json.dumps({
+    "assets": sorted(key.to_user_string() for key in graph.get_all_asset_keys()),
+    "checks": sorted(f"{check.asset_key.to_user_string()}:{check.name}" for check in graph.asset_check_keys),
+    "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
+    "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
+    "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
+}))
+"""
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ
+        | {"TENBIN_WORKSPACE": str(ROOT / "examples" / "globox"), "DAGSTER_DISABLE_TELEMETRY": "yes"},
+        cwd=ROOT,
+    ).stdout
+    snapshot: dict[str, list[str]] = json.loads(printed)
+    return snapshot

@@ -1,0 +1,80 @@
+"""The documentation is complete: what a user can type or see is in it, and its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from assignments.model import Experiment, Phase
+from metrics.load import KINDS
+from metrics.model import Metric
+from tests.support import ROOT
+from workspace.config import Source, WorkspaceTable
+
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+def commands() -> list[tuple[str, click.Command]]:
+    from tenbin.cli import app
+
+    root = typer.main.get_command(app)
+    assert isinstance(root, click.Group)
+    return sorted(root.commands.items())
+
+
+def words(name: str) -> set[str]:
+    """Everything that a page shows as code."""
+    return set(re.findall(r"`([^`\n]+)`", DOCS[name]))
+
+
+def test_every_command_and_option_is_documented():
+    shown = DOCS["commands.md"] + DOCS["analyze.md"]
+    for name, command in commands():
+        assert f"tenbin {name}" in shown, name
+        for parameter in command.params:
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                if option.startswith("--"):
+                    assert f"`{option}" in shown or f" {option}" in shown, f"tenbin {name} {option}"
+
+
+def test_every_metric_kind_is_documented():
+    for kind in KINDS:
+        assert f"`{kind}`" in DOCS["metrics.md"], kind
+
+
+@pytest.mark.parametrize(
+    ("page", "struct"),
+    [
+        ("metrics.md", Metric),
+        ("experiments.md", Experiment),
+        ("experiments.md", Phase),
+        ("workspace.md", Source),
+        ("workspace.md", WorkspaceTable),
+    ],
+)
+def test_every_key_of_every_file_is_documented(page: str, struct: type):
+    shown = " ".join(words(page))
+    for field in struct.__struct_encode_fields__:
+        assert re.search(rf"\b{field}\b", shown), f"{struct.__name__}.{field} is not in docs/{page}"
+
+
+def test_every_asset_check_job_schedule_and_sensor_is_documented(definitions_snapshot: dict):
+    shown = words("pipeline.md")
+    for names in definitions_snapshot.values():
+        for name in names:
+            assert name in shown, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} → {target}"

@@ -1,0 +1,32 @@
+"""What the code location defines, all of it: a change here is a change for whoever operates it."""
+
+
+def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
+    assert definitions_snapshot == {
+        "assets": [
+            "assignments",
+            "events",
+            "exposures",
+            "first_exposures",
+            "moments",
+            "registry",
+            "reports",
+            "results",
+            "unit_attributes",
+            "unit_days",
+            "unit_keys",
+            "unit_metrics",
+        ],
+        "checks": [
+            "events:duplicates",
+            "events:quarantine_share",
+            "exposures:unknown_variant",
+            "first_exposures:assignment_rederived",
+            "first_exposures:mixed_variants",
+            "results:srm",
+            "unit_metrics:exposure_before_outcome",
+        ],
+        "jobs": ["daily", "evidence", "ingest", "readouts"],
+        "schedules": ["every_morning"],
+        "sensors": ["new_landing_files", "readouts_after_evidence"],
+    }
