@@ -4,6 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from metrics.model import VALUED, Metric, MetricsError, Part
+from metrics.sql.conditions import check_fields
+from tenbin_sdk.conditions import parse
+from tenbin_sdk.errors import ConditionError
 from workspace import Workspace, convert, read_toml, seconds
 
 KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio")
@@ -140,11 +143,9 @@ def _check_value_field(field: str, where: str) -> None:
 
 
 def _check_condition(condition: dict[str, Any], where: str) -> None:
-    from tenbin_sdk.conditions import ConditionError, parse
-
     try:
-        parse(condition)
-    except ConditionError as reason:
+        check_fields(parse(condition))
+    except (ConditionError, MetricsError) as reason:
         raise MetricsError(f"{where}: {reason}") from None
 
 

@@ -1,0 +1,59 @@
+"""What the steps of an engine hand back."""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import msgspec
+
+from stats.moments import Moments
+
+
+class StepReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a step did: rows written (or made), the SQL that made them, how long it took."""
+
+    rows: int
+    sql: str
+    seconds: float
+
+    @classmethod
+    def total(cls, reports: Sequence["StepReport"]) -> "StepReport":
+        """Many steps as one: rows and seconds added up, each statement once."""
+        return cls(
+            rows=sum(report.rows for report in reports),
+            sql="\n\n".join(dict.fromkeys(report.sql for report in reports)),
+            seconds=sum(report.seconds for report in reports),
+        )
+
+
+class MomentRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The moments of one metric in one cell, as of a day; in the columns of the lake's `moments`."""
+
+    experiment: str
+    iteration: int
+    phase: int
+    variant: str
+    segment: str | None  # "dimension=value"; None: all units
+    metric: str
+    as_of: dt.date
+    n_immature: int
+    columns: tuple[str, ...]
+    moments: Moments
+    cap: float | None = None
+    clipped: int | None = None
+    fingerprint: str
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """Units or rows that are in no result, and why."""
+
+    reason: str
+    count: int
+    of: str  # "units" or "rows"
+
+
+class DayCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Units first exposed to a variant on a day (UTC)."""
+
+    day: dt.date
+    variant: str
+    units: int
