@@ -21,9 +21,11 @@ def moment_rows(
     present = {(moment.metric, moment.variant) for moment in found if moment.segment is None}
     for planned in plan.metrics:
         nothing: list[int | None] = [0] * len(sum_columns(planned))
-        for variant in plan.experiment.variants:
-            if (planned.metric.name, variant) not in present:
-                found.append(_row(plan, planned, as_of, (1, variant, None), 0, nothing, limbs=False))
+        found += [
+            _row(plan, planned, (as_of, 1, variant, None), nothing, units=0)
+            for variant in plan.experiment.variants
+            if (planned.metric.name, variant) not in present
+        ]
     found.sort(key=lambda row: (row.metric, row.segment or "", row.phase, row.variant))
     return found
 
@@ -42,20 +44,20 @@ def _cells(plan: UnitPlan, as_of: dt.date, row: Sequence[Any], *, limbs: bool) -
     for planned in plan.metrics:
         width = len(sum_columns(planned, limbs=limbs))
         numbers = row[place : place + width]
-        yield _row(plan, planned, as_of, (phase, variant, segment), units, numbers, limbs=limbs)
+        yield _row(plan, planned, (as_of, phase, variant, segment), numbers, units=units, limbs=limbs)
         place += width
 
 
 def _row(
     plan: UnitPlan,
     planned: MetricColumns,
-    as_of: dt.date,
-    cell: tuple[int, str, str | None],
-    units: int,
+    cell: tuple[dt.date, int, str, str | None],
     numbers: Sequence[int | None],
     *,
-    limbs: bool,
+    units: int,
+    limbs: bool = False,
 ) -> MomentRow:
+    as_of, phase, variant, segment = cell
     width = len(planned.columns)
     sums = [0] * width
     products = [[0] * width for _ in range(width)]
@@ -74,9 +76,9 @@ def _row(
     return MomentRow(
         experiment=plan.experiment.key,
         iteration=plan.experiment.iteration,
-        phase=cell[0],
-        variant=cell[1],
-        segment=cell[2],
+        phase=phase,
+        variant=variant,
+        segment=segment,
         metric=planned.metric.name,
         as_of=as_of,
         n_immature=units - n,

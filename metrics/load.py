@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import tomli_w
+
 from metrics.model import VALUED, Metric, MetricsError, Part
 from metrics.sql.conditions import check_fields
 from tenbin_sdk.conditions import parse
@@ -13,7 +16,8 @@ KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio")
 LATER_KINDS = ("retention", "quantile", "funnel")
 MAX_NAME = 200
 MIN_CAP_QUANTILE = 0.5
-MAX_DURATION_S = 3650 * 86_400
+DAY_S = 86_400
+MAX_DURATION_S = 3650 * DAY_S
 # Delta and Parquet allow none of these in a column's name, and a metric is a column of `unit_metrics`.
 _FORBIDDEN = ' ,;{}()\t\n\r="'
 # The other columns of `unit_metrics`.
@@ -46,6 +50,12 @@ def load_metrics(workspace: Workspace) -> dict[str, Metric]:
     return metrics
 
 
+def metric_to_toml(metric: Metric) -> str:
+    """The metric as its table in a file of `metrics/`; loading it gives the metric back."""
+    table = {key: value for key, value in _plain(metric).items() if key != "name"}
+    return tomli_w.dumps({metric.name: table})
+
+
 def parse_metric(name: str, table: object, path: Path) -> Metric:
     """One `[name]` table of the file `path` as a checked metric."""
     where = f"{path}: [{name}]"
@@ -63,6 +73,13 @@ def parse_metric(name: str, table: object, path: Path) -> Metric:
     metric = convert({"name": name, **table}, Metric, where=where, error=MetricsError)
     _check_metric(metric, where)
     return metric
+
+
+def _plain(struct: Metric | Part) -> dict[str, Any]:
+    """The fields that say something: neither absent nor what they are anyway."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
+    said = {key: value for key, value in msgspec.structs.asdict(struct).items() if value != defaults[key]}
+    return {key: _plain(value) if isinstance(value, Part) else value for key, value in said.items()}
 
 
 def _check_name(name: str, where: str) -> None:
@@ -98,6 +115,11 @@ def _check_metric(metric: Metric, where: str) -> None:
             )
     for key in ("window", "covariate"):
         _check_duration(getattr(metric, key), f'{where}: key "{key}"')
+    if metric.covariate_s is not None and metric.covariate_s % DAY_S:
+        raise MetricsError(
+            f'{where}: key "covariate" is "{metric.covariate}"; write whole days, as in "14d", so that it covers '
+            "the same time at day precision"
+        )
     _check_winsorize(metric, where)
 
 

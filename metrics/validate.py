@@ -1,4 +1,4 @@
-"""Whether the definitions fit the data: events and fields that exist, metrics that are defined, one currency."""
+"""Whether the definitions fit the data: events and fields that exist, known metrics, one currency."""
 
 from collections.abc import Mapping, Sequence
 
@@ -75,8 +75,8 @@ def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, metrics: Sequence[Me
                 if len(currencies) > 1:
                     shown = ", ".join(currencies[:_SHOWN_CURRENCIES])
                     raise MetricsError(
-                        f'metric "{metric.name}": events "{part.event}" of environment "{environment}" are in '
-                        f'{len(currencies)} currencies ({shown}), which can\'t be added; write key "currency", '
+                        f'metric "{metric.name}": events "{part.event}" of environment "{environment}" are '
+                        f"in {len(currencies)} currencies ({shown}), which can't be added; say which counts, "
                         f'as in currency = "{currencies[0]}"'
                     )
 

@@ -7,6 +7,7 @@ lake's columns; `refresh_*` and `write_*` also need the `Lake`.
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -15,6 +16,7 @@ from assignments.model import Experiment
 from lake import Lake
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
+from metrics.sql import metric_sql
 from metrics.sql import exposures, freshness, health, moments, units
 from metrics.sql.plan import UnitPlan, measures_of, plan_units
 from metrics.sql.tree import render
@@ -56,6 +58,7 @@ class Engine:
         self.workspace = workspace
         self._lake = lake
         self.metrics = dict(metrics)
+        self._by_day: dict[tuple[Connection, str], list[tuple[Any, ...]]] = {}
 
     @property
     def lake(self) -> Lake:
@@ -88,6 +91,7 @@ class Engine:
                 con, "unit_days", sql, params={"first": day, "last": day}, partition={"occurred_on": day}
             ).rows
         self.lake.snapshot(con, "unit_days")
+        self._by_day.clear()
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
     def stale_days(self, con: Connection, *, until: dt.date | None = None) -> list[dt.date]:
@@ -107,6 +111,7 @@ class Engine:
             ).rows
             reports.append(StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun))
         self.lake.snapshot(con, "first_exposures")
+        self._by_day.clear()
         return StepReport.total(reports)
 
     # --- partials → unit metrics → moments -----------------------------------------------------------------
@@ -221,6 +226,16 @@ class Engine:
             for reason, of, query in health.exclusions(plan, self.workspace.timezone)
         ]
         return [exclusion for exclusion in found if exclusion.count]
+
+    def by_day(self, con: Connection, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement over all days; asked once per connection until tables are refreshed."""
+        if (con, sql) not in self._by_day:
+            self._by_day[con, sql] = con.execute(sql).fetchall()
+        return self._by_day[con, sql]
+
+    def sql_of(self, metric: Metric, experiment: Experiment | None = None) -> str:
+        """The SQL behind a metric's numbers, for people: one statement from the lake's tables to its sums."""
+        return metric_sql(metric, experiment)
 
     # --- inside --------------------------------------------------------------------------------------------
 

@@ -1,1 +1,71 @@
 """Definitions compiled to SQL: from one canonical form, as a tree, to the text that an engine runs."""
+
+import datetime as dt
+
+import msgspec
+from sqlglot import exp
+
+from assignments.model import Experiment, MetricRoles, Phase, Segments
+from metrics.model import Metric
+from metrics.sql import moments, units
+from metrics.sql.plan import plan_units
+from metrics.sql.tree import Dialect, render
+
+# Stands for an experiment that is not given; its texts, marked by a private character that no name may have,
+# come out as places to be bound.
+_MARK = "\ue000"
+_ANY = Experiment(
+    key=f"{_MARK}experiment",
+    environment=f"{_MARK}environment",
+    unit_type=f"{_MARK}unit_type",
+    control=f"{_MARK}control",
+    start=dt.date(2000, 1, 1),
+    phases=(
+        Phase(
+            from_=dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
+            weights={f"{_MARK}control": 1, f"{_MARK}treatment": 1},
+        ),
+    ),
+    metrics=MetricRoles(primary=()),
+)
+
+
+def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb") -> str:
+    """One readable statement from the lake's tables to a metric's sums, as of `$as_of`.
+
+    The engine runs the same parts, for all metrics of an experiment at once.
+
+    Args:
+        metric: the metric.
+        experiment: whose units; when absent, its key and the like stay places to be bound.
+        dialect: of the text.
+    """
+    subject = experiment or _ANY
+    alone = msgspec.structs.replace(subject, metrics=MetricRoles(primary=(metric.name,)), segments=Segments())
+    plan = plan_units(alone, {metric.name: metric})
+    statement = moments.grouped_sums(plan)
+    parts = {
+        units.ENROLLED: units.enrolled(plan),
+        units.CONTRIBUTIONS: units.contributions(plan),
+        units.UNITS: units.unit_metrics(plan),
+    }
+    for name, part in reversed(parts.items()):
+        statement = _with_first(statement, name, part)
+    return render(statement.transform(_unbind), dialect)
+
+
+def _with_first(statement: exp.Select, name: str, part: exp.Query) -> exp.Select:
+    statement = statement.with_(name, as_=part, copy=False)
+    ctes = statement.args["with_"].expressions
+    ctes.insert(0, ctes.pop())
+    return statement
+
+
+def _unbind(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Placeholder) and node.name == "until":
+        return exp.Placeholder(this="as_of")
+    if isinstance(node, exp.Literal) and node.is_string and _MARK in node.name:
+        fixed, _, name = node.name.partition(_MARK)
+        place = exp.Placeholder(this=name)
+        return exp.DPipe(this=exp.Literal.string(fixed), expression=place) if fixed else place
+    return node

@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from assignments.model import Experiment
+from assignments.sql import assigned_variant_sql
 from metrics.model import Measure
-from metrics.sql.exposures import outside_enrolment, without_variant
+from metrics.sql.exposures import in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
 from metrics.sql.plan import Slot, UnitPlan
 from metrics.sql.tree import build, expression, fill_list
@@ -66,20 +67,70 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
     return counted
 
 
-def before_and_after(plan: UnitPlan, slot: Slot) -> exp.Select:
-    """Units analysed, those with an outcome, and those whose outcomes all lie before exposure; bound: `$as_of`."""
-    any_time = build(
-        "SELECT u.unit_key, COUNT(*) FILTER (WHERE $after) AS after_exposure FROM events AS e "
-        f"JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type "
-        "AND e.environment = $environment AND e.occurred_on <= $as_of AND $matches GROUP BY u.unit_key",
-        after=happened(Slot(measure=slot.measure)),
+def units_by_day(experiment: Experiment) -> exp.Query:
+    """Day, and how many units were first seen, became mixed, and are in an unknown variant on it."""
+    query = _first(
+        experiment,
+        "SELECT CAST(f.exposed_at AS DATE) AS day, COUNT(*) AS units, 0 AS mixed, "
+        "COUNT(*) FILTER (WHERE NOT f.variant IN ($variants)) AS unknown "
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration GROUP BY day",
+    )
+    fill_list(query, "variants", experiment.variants)
+    mixed = _first(
+        experiment,
+        "SELECT CAST(f.second_variant_at AS DATE) AS day, 0 AS units, COUNT(*) AS mixed, 0 AS unknown "
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
+        "AND NOT f.second_variant_at IS NULL GROUP BY day",
+    )
+    return exp.union(query, mixed, distinct=False)
+
+
+def rederived_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
+    """Day, units first seen in a variant on it, and those to whom the hash gives another variant or none."""
+    seen = records(experiment, select="x.unit_id, x.variant, MIN(x.occurred_on) AS day")
+    seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
+    seen = seen.group_by("x.unit_id", "x.variant", dialect="duckdb")
+    return build(
+        "SELECT day, COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM $derived) AS other "
+        "FROM seen GROUP BY day",
+        derived=assigned_variant_sql(experiment, "unit_id"),
+    ).with_("seen", as_=seen)
+
+
+def outcomes_around_exposure(plan: UnitPlan) -> exp.Query:
+    """Day, and how many units have an outcome of a primary metric in the hour before, and in the hour after.
+
+    At day precision: on the day before exposure, and on its day.
+    """
+    primary = set(plan.experiment.metrics.primary)
+    parts = [p.metric.parts[0].partial for p in plan.metrics if p.metric.name in primary]
+    unique = {measure.id: measure for measure in parts}
+    outcome = exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values()))
+    around = build(
+        "SELECT e.unit_key, u.exposed_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
+        "THEN CASE WHEN e.occurred_on = u.exposed_on - 1 THEN u.exposed_on END "
+        "WHEN e.occurred_at < u.exposed_at AND e.occurred_at >= u.exposed_at - INTERVAL '1' HOUR "
+        "THEN u.exposed_on END) AS before_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
+        "THEN CASE WHEN e.occurred_on = u.exposed_on THEN u.exposed_on END "
+        "WHEN e.occurred_at >= u.exposed_at AND e.occurred_at < u.exposed_at + INTERVAL '1' HOUR "
+        f"THEN e.occurred_on END) AS after_on FROM events AS e JOIN {ENROLLED} AS u "
+        "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
+        "AND e.occurred_on BETWEEN u.exposed_on - 1 AND u.exposed_on + 1 AND $outcome "
+        "GROUP BY e.unit_key, u.exposed_on",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
-        matches=matches(slot.measure, "e"),
+        outcome=outcome,
     )
-    return build(
-        "SELECT COUNT(*) AS with_event, COUNT(*) FILTER (WHERE after_exposure = 0) AS only_before FROM found"
-    ).with_("found", as_=any_time)
+    before = build(
+        "SELECT before_on AS day, COUNT(*) AS n_before, 0 AS n_after FROM around WHERE NOT before_on IS NULL "
+        "GROUP BY before_on"
+    )
+    after = build(
+        "SELECT after_on AS day, 0 AS n_before, COUNT(*) AS n_after FROM around WHERE NOT after_on IS NULL "
+        "GROUP BY after_on"
+    )
+    query = exp.union(before, after, distinct=False)
+    return query.with_(ENROLLED, as_=enrolled(plan), copy=False).with_("around", as_=around, copy=False)
 
 
 def _other_currencies(plan: UnitPlan, slot: Slot) -> exp.Select:

@@ -1,4 +1,4 @@
-"""Unit metrics → exact sums per variant, phase and segment: one pass over units, whatever the caps and segments.
+"""Unit metrics → exact sums per variant, phase and segment: one pass over units for all caps and segments.
 
 Sums are of whole numbers (a value in millionths), so that they do not depend on the order of addition; means
 and covariances are made from them afterwards, once. Where a product would leave 128 bits, numbers are taken
@@ -148,14 +148,12 @@ def _sum(planned: MetricColumns, what: tuple[str, ...], columns: list[exp.Column
             return expression("COUNT(*) FILTER (WHERE $over)", over=column(_clipped(planned)))
 
 
-_WIDE = "CAST($x AS INT128)", "CAST($y AS INT128)"
+_X, _Y = "CAST($x AS INT128)", "CAST($y AS INT128)"
 _PRODUCTS = {
-    "whole": expression("SUM({} * $y)".format(_WIDE[0])),
-    "high": expression("SUM(({} // $limb) * ({} // $limb))".format(*_WIDE)),
-    "mixed": expression(
-        "SUM(({0} // $limb) * ({1} % $limb) + ({0} % $limb) * ({1} // $limb))".format(*_WIDE)
-    ),
-    "low": expression("SUM(({} % $limb) * ({} % $limb))".format(*_WIDE)),
+    "whole": expression(f"SUM({_X} * $y)"),
+    "high": expression(f"SUM(({_X} // $limb) * ({_Y} // $limb))"),
+    "mixed": expression(f"SUM(({_X} // $limb) * ({_Y} % $limb) + ({_X} % $limb) * ({_Y} // $limb))"),
+    "low": expression(f"SUM(({_X} % $limb) * ({_Y} % $limb))"),
 }
 
 

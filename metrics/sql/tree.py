@@ -8,7 +8,7 @@ through what it does not; each of these is the same in every engine, or has its 
 
 import datetime as dt
 import functools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Literal, cast
 
@@ -28,12 +28,13 @@ JSON_OBJECT = "JSON_OBJECT"
 MICROSECONDS = "EPOCH_US"
 
 ALLOWED = frozenset(
-    """
-    ANY_VALUE ARRAY_TO_STRING CASE CAST COALESCE CONTAINS COUNT ENDS_WITH GREATEST GROUPING IF LEAST
-    LOWER MAX MD5 MIN NULLIF PAD REGEXP_EXTRACT REGEXP_LIKE ROUND ROW_NUMBER STARTS_WITH STR_SPLIT
-    SPLIT STRING_TO_ARRAY SUBSTRING SUM TRANSFORM TRY_CAST FIRST_VALUE AND OR NOT XOR
-    """.split()
-) | {JSON_TEXT, JSON_KIND, JSON_OBJECT, QUANTILE, MICROSECONDS}
+    (
+        *("AND", "OR", "CASE", "IF", "CAST", "TRY_CAST", "COALESCE", "NULLIF"),
+        *("COUNT", "SUM", "MIN", "MAX", "GROUPING", "ROW_NUMBER", "FIRST_VALUE", QUANTILE),
+        *("CONTAINS", "STARTS_WITH", "ENDS_WITH", "REGEXP_LIKE", "REGEXP_EXTRACT", "SUBSTRING", "PAD", "MD5"),
+        *("SPLIT", "TRANSFORM", "ARRAY_TO_STRING", JSON_TEXT, JSON_KIND, JSON_OBJECT, MICROSECONDS),
+    )
+)
 
 
 def literal(value: Value | None) -> exp.Expr:
@@ -154,30 +155,37 @@ def _translate(node: exp.Expr) -> exp.Expr:
         return exp.DataType.build("DECIMAL(38, 0)")
     if not isinstance(node, exp.Anonymous):
         return node
-    name = node.name.upper()
     args = [argument.transform(_translate) for argument in node.expressions]
-    if name == JSON_TEXT:
-        return exp.Anonymous(this="GET_JSON_OBJECT", expressions=[args[0], _json_path(args[1])])
-    if name == JSON_KIND:
-        parsed = exp.Anonymous(this="PARSE_JSON", expressions=[args[0]])
-        found = exp.Anonymous(
-            this="TRY_VARIANT_GET", expressions=[parsed, _json_path(args[1]), exp.Literal.string("variant")]
-        )
-        return exp.Anonymous(this="SCHEMA_OF_VARIANT", expressions=[found])
-    if name == JSON_OBJECT:
-        struct = exp.Anonymous(this="NAMED_STRUCT", expressions=args)
-        return exp.Anonymous(this="TO_JSON", expressions=[struct])
-    if name == MICROSECONDS:
-        return exp.Anonymous(this="UNIX_MICROS", expressions=args)
-    if name == QUANTILE:
-        # sqlglot's own translation is PERCENTILE_APPROX, which is not exact.
-        exact = exp.Anonymous(this="PERCENTILE_DISC", expressions=[args[1]])
-        order = exp.Order(expressions=[exp.Ordered(this=args[0], nulls_first=False)])
-        return exp.WithinGroup(this=exact, expression=order)
-    return node
+    spark = _SPARK.get(node.name.upper())
+    return node if spark is None else spark(args)
+
+
+def _call(name: str, *args: exp.Expr) -> exp.Expr:
+    return exp.Anonymous(this=name, expressions=list(args))
+
+
+def _exact_quantile(args: list[exp.Expr]) -> exp.Expr:
+    # sqlglot's own translation is PERCENTILE_APPROX, which is not exact.
+    order = exp.Order(expressions=[exp.Ordered(this=args[0], nulls_first=False)])
+    return exp.WithinGroup(this=_call("PERCENTILE_DISC", args[1]), expression=order)
+
+
+def _kind(args: list[exp.Expr]) -> exp.Expr:
+    parsed = _call("PARSE_JSON", args[0])
+    found = _call("TRY_VARIANT_GET", parsed, _json_path(args[1]), exp.Literal.string("variant"))
+    return _call("SCHEMA_OF_VARIANT", found)
 
 
 def _json_path(argument: exp.Expr) -> exp.Expr:
     keys = [key.replace("~1", "/").replace("~0", "~") for key in argument.name.split("/")[1:]]
     escaped = (key.replace("\\", "\\\\").replace("'", "\\'") for key in keys)
     return exp.Literal.string("$" + "".join(f"['{key}']" for key in escaped))
+
+
+_SPARK: dict[str, Callable[[list[exp.Expr]], exp.Expr]] = {
+    JSON_TEXT: lambda args: _call("GET_JSON_OBJECT", args[0], _json_path(args[1])),
+    JSON_KIND: _kind,
+    JSON_OBJECT: lambda args: _call("TO_JSON", _call("NAMED_STRUCT", *args)),
+    MICROSECONDS: lambda args: _call("UNIX_MICROS", *args),
+    QUANTILE: _exact_quantile,
+}

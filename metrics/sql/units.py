@@ -1,8 +1,8 @@
-"""From partials and boundary events to unit metrics, in three statements:
+"""From partials and boundary events to unit metrics, in three statements.
 
-- `enrolled`: the experiment's units, the instants and days between which their outcomes count, their segments;
+- `enrolled`: the experiment's units, the instants and days between which their outcomes count, segments;
 - `contributions`: per unit and day, what happened in each slot. Days strictly inside a window come from
-  `unit_days`; events are read again only on a unit's first and last day, where part of the day counts;
+  `unit_days`; events are read again only on a unit's first and last day, of which a part counts;
 - `unit_metrics_now`: the days up to an as-of day added up, a row per unit that is analysed.
 
 Windows are `[exposed_at, exposed_at + window)`. Where the exposure or the event has only a date, days are
@@ -104,8 +104,8 @@ def published(plan: UnitPlan) -> exp.Select:
     """`unit_metrics_now` in the columns of the lake's `unit_metrics`; bound: `$as_of`."""
     query = build(
         "SELECT $experiment AS experiment, CAST($iteration AS INTEGER) AS iteration, "
-        "CAST($as_of AS DATE) AS as_of, $unit_type AS unit_type, unit_key, unit_id, variant, phase, exposed_at, "
-        f"$segments AS segments FROM {UNITS}",
+        "CAST($as_of AS DATE) AS as_of, $unit_type AS unit_type, unit_key, unit_id, variant, phase, "
+        f"exposed_at, $segments AS segments FROM {UNITS}",
         experiment=plan.experiment.key,
         iteration=plan.experiment.iteration,
         unit_type=plan.experiment.unit_type,
@@ -165,7 +165,7 @@ def _segments_json(plan: UnitPlan) -> exp.Expr:
 
 def _window_columns(window_s: int) -> list[exp.Expr]:
     """When a window ends, its last day (the first one after it at day precision), when the unit is mature."""
-    exact = expression("f.exposed_at + $length", length=_interval(window_s * MICRO))
+    exact = expression("f.exposed_at + $length", length=_seconds(window_s))
     ends_on = expression(
         "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) + $days ELSE CAST($exact AS DATE) END",
         days=days_of(window_s),
@@ -175,7 +175,7 @@ def _window_columns(window_s: int) -> list[exp.Expr]:
     mature_on = expression(
         "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) + $days ELSE CAST($last AS DATE) END",
         days=days_of(window_s) - 1,
-        last=expression("f.exposed_at + $length", length=_interval(window_s * MICRO - 1)),
+        last=expression("$end - INTERVAL '1' MICROSECOND", end=exact),
     )
     return [
         alias(exact, f"ends_at_{window_s}"),
@@ -186,7 +186,7 @@ def _window_columns(window_s: int) -> list[exp.Expr]:
 
 def _before_columns(before_s: int) -> list[exp.Expr]:
     """When a period before exposure begins, its first day, and the first day that counts whole."""
-    exact = expression("f.exposed_at - $length", length=_interval(before_s * MICRO))
+    exact = expression("f.exposed_at - $length", length=_seconds(before_s))
     whole = expression(
         "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) - $days ELSE CAST($exact AS DATE) + 1 END",
         days=days_of(before_s),
@@ -199,8 +199,8 @@ def _before_columns(before_s: int) -> list[exp.Expr]:
     ]
 
 
-def _interval(microseconds: int) -> exp.Expr:
-    return exp.Interval(this=exp.Literal.string(str(microseconds)), unit=exp.var("MICROSECOND"))
+def _seconds(length: int) -> exp.Expr:
+    return exp.Interval(this=exp.Literal.string(str(length)), unit=exp.var("SECOND"))
 
 
 def _attribute(plan: UnitPlan, dimension: str) -> exp.Select:

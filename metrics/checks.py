@@ -1,0 +1,188 @@
+"""Data-quality checks: what may be wrong with the records behind an experiment, each as a finding in a sentence.
+
+Checks of the lake look at everything that was ingested; checks of an experiment look at its records up to an
+as-of day. A check that can't be made says `not_applicable`, which is never a pass.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from enum import StrEnum
+
+import duckdb
+import msgspec
+from sqlglot import exp
+
+from assignments.model import Experiment
+from metrics.engines.duckdb import Engine
+from metrics.sql import health
+from metrics.sql.plan import plan_units
+from metrics.sql.tree import render
+
+Connection = duckdb.DuckDBPyConnection
+
+# Duplicates are taken out, so a large share only says that a sender repeats itself.
+DUPLICATES_WARN = 0.05
+QUARANTINE_WARN, QUARANTINE_FAIL = 0.01, 0.1
+# Units that are left out for what was recorded of them: above this share, those who stay may differ.
+LEFT_OUT_FAIL = 0.01
+# The hash gives every unit its variant, so that any other is a defect; a few may be overrides.
+REDERIVED_FAIL = 0.001
+# Fewer units than this with an outcome close before exposure are chance.
+OUTCOMES_MIN = 30
+
+
+class Outcome(StrEnum):
+    """How a check ended; the words of the readout."""
+
+    PASSED = "passed"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check found."""
+
+    name: str
+    status: Outcome
+    message: str
+    numbers: dict[str, int | float | str | None] = {}
+
+
+def experiment_findings(
+    con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date
+) -> list[Finding]:
+    """Every check that concerns the experiment, those of the lake first."""
+    return [*lake_findings(con), *(check(con, engine, experiment, as_of) for check in EXPERIMENT_CHECKS)]
+
+
+def lake_findings(con: Connection) -> list[Finding]:
+    """The checks of everything that was ingested."""
+    return [check(con) for check in LAKE_CHECKS]
+
+
+def duplicates(con: Connection) -> Finding:
+    """The share of rows that were sent more than once; they are taken out."""
+    rows, _, repeated = _ingested(con)
+    share = _share(repeated, rows)
+    return Finding(
+        name="duplicates",
+        status=Outcome.WARNING if share > DUPLICATES_WARN else Outcome.PASSED,
+        message=f"{repeated:,} of {rows:,} rows ({share:.2%}) were sent more than once and count once",
+        numbers={"rows": rows, "duplicates": repeated, "share": share},
+    )
+
+
+def quarantine_share(con: Connection) -> Finding:
+    """The share of rows that could not be read."""
+    rows, quarantined, _ = _ingested(con)
+    share = _share(quarantined, rows)
+    return Finding(
+        name="quarantine_share",
+        status=_graded(share, QUARANTINE_WARN, QUARANTINE_FAIL),
+        message=f"{quarantined:,} of {rows:,} rows ({share:.2%}) could not be read; they are in `quarantine`",
+        numbers={"rows": rows, "quarantined": quarantined, "share": share},
+    )
+
+
+def unknown_variant(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+    """Units in a variant that the experiment does not have."""
+    total, _, unknown = _units(con, engine, experiment, as_of)
+    return _left_out(
+        "unknown_variant", unknown, total, "units are in a variant that the definition does not have"
+    )
+
+
+def mixed_variants(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+    """Units seen in two variants; they are excluded and counted."""
+    total, mixed, _ = _units(con, engine, experiment, as_of)
+    return _left_out("mixed_variants", mixed, total, "units were seen in more than one variant")
+
+
+def assignment_rederived(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+    """The variant of every record, derived again from the hash."""
+    name = "assignment_rederived"
+    if experiment.bucketing is None:
+        return Finding(
+            name=name,
+            status=Outcome.NOT_APPLICABLE,
+            message="the units were assigned elsewhere, so their variants can't be derived again",
+        )
+    total, other = _up_to(
+        con, engine, health.rederived_by_day(experiment, engine.workspace.timezone), as_of, 2
+    )
+    share = _share(other, total)
+    return Finding(
+        name=name,
+        status=_graded(share, 0, REDERIVED_FAIL),
+        message=f"{other:,} of {total:,} units ({share:.2%}) have a variant that the hash does not give them",
+        numbers={"units": total, "different": other, "share": share},
+    )
+
+
+def exposure_before_outcome(
+    con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date
+) -> Finding:
+    """Whether exposures are recorded too late.
+
+    Outcomes shortly before exposure (an hour; the day before at day precision) should not outnumber those
+    shortly after it: where they do, the exposure was probably logged after what it should have caused.
+    """
+    plan = plan_units(experiment, engine.metrics)
+    before, after = _up_to(con, engine, health.outcomes_around_exposure(plan), as_of, 2)
+    return Finding(
+        name="exposure_before_outcome",
+        status=Outcome.WARNING if before >= OUTCOMES_MIN and before > after else Outcome.PASSED,
+        message=(
+            f"{before:,} units have an outcome of a primary metric shortly before their first exposure, "
+            f"{after:,} shortly after"
+        ),
+        numbers={"before": before, "after": after},
+    )
+
+
+LAKE_CHECKS: tuple[Callable[[Connection], Finding], ...] = (duplicates, quarantine_share)
+EXPERIMENT_CHECKS: tuple[Callable[[Connection, Engine, Experiment, dt.date], Finding], ...] = (
+    unknown_variant,
+    mixed_variants,
+    assignment_rederived,
+    exposure_before_outcome,
+)
+
+
+def _left_out(name: str, count: int, total: int, what: str) -> Finding:
+    share = _share(count, total)
+    return Finding(
+        name=name,
+        status=_graded(share, 0, LEFT_OUT_FAIL),
+        message=f"{count:,} of {total:,} {what} ({share:.2%})" + ("; they are left out" if count else ""),
+        numbers={"units": total, "left_out": count, "share": share},
+    )
+
+
+def _graded(share: float, warn: float, fail: float) -> Outcome:
+    if share > fail:
+        return Outcome.FAILED
+    return Outcome.WARNING if share > warn else Outcome.PASSED
+
+
+def _share(count: int, total: int) -> float:
+    return count / total if total else 0.0
+
+
+def _ingested(con: Connection) -> tuple[int, int, int]:
+    row = con.execute(
+        "SELECT COALESCE(SUM(rows), 0), COALESCE(SUM(quarantined), 0), COALESCE(SUM(duplicates), 0) FROM ingested"
+    ).fetchall()[0]
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _units(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> tuple[int, int, int]:
+    total, mixed, unknown = _up_to(con, engine, health.units_by_day(experiment), as_of, 3)
+    return total, mixed, unknown
+
+
+def _up_to(con: Connection, engine: Engine, query: exp.Query, as_of: dt.date, width: int) -> list[int]:
+    """Sums of the numbers of all days up to `as_of`; the days are asked for once per connection."""
+    rows = engine.by_day(con, render(query))
+    return [sum(row[1 + place] for row in rows if row[0] <= as_of) for place in range(width)]
