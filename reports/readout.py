@@ -5,7 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
-from stats.results import Decision, Result, Srm
+from stats.results import SCHEMA_VERSION, Decision, Result, Srm
 
 
 class CheckStatus(StrEnum):
@@ -86,11 +86,11 @@ class Readout(msgspec.Struct, frozen=True, kw_only=True):
     environment: str
     horizon: str
     alpha: float
-    start: dt.date
+    start: dt.date | None  # None: a finished file without dates (`tenbin analyze`)
     end: dt.date | None
     planned_end: dt.date | None  # end + the longest primary window + lateness
     planned_units: int | None = None
-    as_of: dt.date
+    as_of: dt.date | None  # None: as with `start`
     provisional: bool
     decision: Decision
     srm: Srm
@@ -104,3 +104,5 @@ class Readout(msgspec.Struct, frozen=True, kw_only=True):
     definition: str  # TOML text of the experiment
     inputs: tuple[InputFile, ...]
     fingerprint: str
+    warnings: tuple[str, ...] = ()  # what a reader must know besides the checks, a sentence each
+    schema_version: int = SCHEMA_VERSION

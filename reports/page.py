@@ -1,0 +1,261 @@
+"""The view model of one experiment's page: every word and number as it is shown, nothing left to compute."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from reports import charts, tables, words
+from reports import format as fmt
+from reports.charts import Chart
+from reports.readout import Check, CheckStatus, MetricDefinition, Readout
+from reports.select import ROLE_ORDER, Pair, pairs
+from reports.slugs import slug
+from reports.tables import Line, Table
+from reports.words import Badge
+from stats.results import Status
+
+_MAX_HEROES = 6
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One variant in the table of the split."""
+
+    variant: str
+    planned: str
+    expected: str
+    observed: str
+    difference: str
+
+
+class CheckLine(msgspec.Struct, frozen=True):
+    """A data-quality check as shown."""
+
+    name: str
+    badge: Badge
+    message: str
+    numbers: tuple[tuple[str, str], ...]
+
+
+class Trend(msgspec.Struct, frozen=True):
+    """One metric over time: its chart, its table, and what to know about it."""
+
+    metric: str
+    role: str
+    chart: Chart | None
+    table: Table
+    note: str
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the templates and the Markdown say."""
+
+    readout: Readout
+    title: str
+    facts: tuple[tuple[str, str], ...]
+    verdict: Badge
+    sentence: str
+    reasons: tuple[str, ...]
+    cautions: tuple[str, ...]  # provisional, withheld, immature: in words, beside the verdict
+    srm_badge: Badge
+    srm_sentence: str
+    shares: tuple[Share, ...]
+    checks: tuple[CheckLine, ...]
+    heroes: tuple[Line, ...]
+    groups: tuple[tuple[str, tuple[tuple[str, tuple[Line, ...]], ...]], ...]  # role word → metric → lines
+    forest: Chart | None
+    forest_table: Table
+    trends: tuple[Trend, ...]
+    exposures: Chart | None
+    exposures_table: Table
+    segments: tuple[Table, ...]
+    methods: Table
+    several: bool
+
+    @property
+    def figures(self) -> str:
+        """The charts as JSON that can stand inside a script element."""
+        drawn = [self.forest, *(trend.chart for trend in self.trends), self.exposures]
+        return script_json({chart.id: chart.figure for chart in drawn if chart is not None})
+
+
+def build_page(readout: Readout) -> Page:
+    """The view model of a readout; a pure function."""
+    metrics = {metric.name: metric for metric in readout.metrics}
+    overall = pairs((row for row in readout.results if row.segment is None), readout)
+    series = pairs((row for row in readout.series if row.segment is None), readout)
+    by_segment = pairs((row for row in readout.results if row.segment is not None), readout)
+    lines = tuple(tables.line(pair, metrics.get(pair.head.metric)) for pair in overall)
+    several = len({(line.variant, line.baseline) for line in lines}) > 1 or len(readout.variants) > 2  # noqa: PLR2004 - two arms
+    badge, sentence = _split(readout)
+    variants = charts.exposed_variants(readout)
+    return Page(
+        readout=readout,
+        title=readout.title or readout.experiment,
+        facts=_facts(readout),
+        verdict=words.VERDICTS[readout.decision.verdict],
+        sentence=readout.decision.sentence,
+        reasons=readout.decision.reasons,
+        cautions=_cautions(readout, overall),
+        srm_badge=badge,
+        srm_sentence=sentence,
+        shares=_shares(readout),
+        checks=tuple(_check(check) for check in _ranked(readout.checks)),
+        heroes=tuple(line for line in lines if line.role == "primary")[:_MAX_HEROES],
+        groups=_groups(lines),
+        forest=charts.forest(overall, metrics, several=several),
+        forest_table=tables.lifts(overall, metrics),
+        trends=_trends(readout, series, metrics),
+        exposures=charts.exposures(readout),
+        exposures_table=tables.exposures(readout, variants),
+        segments=_segments(by_segment, metrics),
+        methods=tables.methods(readout.results),
+        several=several,
+    )
+
+
+def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """JSON that no HTML parser can take for markup."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def health_of(readout: Readout) -> Badge:
+    """Everything about health in one badge: the worst of the split and the checks."""
+    states = {check.status for check in readout.checks}
+    if readout.srm.failed or CheckStatus.FAILED in states:
+        return Badge("Failed", "✕", "bad")
+    if CheckStatus.WARNING in states:
+        return Badge("Warnings", "!", "warn")
+    return Badge("Healthy", "✓", "good")
+
+
+def _facts(readout: Readout) -> tuple[tuple[str, str], ...]:
+    plan = f" of {fmt.count(readout.planned_units)} planned" if readout.planned_units else ""
+    total = sum(readout.units.values())
+    facts = [
+        ("As of", fmt.day(readout.as_of) + (" (provisional)" if readout.provisional else "")),
+        ("Runs", f"{fmt.day(readout.start)} to {fmt.day(readout.end) if readout.end else 'no planned end'}"),
+        ("Final result", fmt.day(readout.planned_end)),
+        ("Units", f"{fmt.count(total)}{plan}"),
+        ("Unit", readout.unit_type),
+        ("Population", words.POPULATIONS.get(readout.population, readout.population)),
+        ("Horizon", words.HORIZONS.get(readout.horizon, readout.horizon)),
+        ("Level", f"{fmt.plain_percent(1 - readout.alpha)} intervals"),
+        ("Environment", readout.environment),
+        ("Owner", readout.owner or ""),
+    ]
+    undated = {"As of", "Runs"} if readout.start is None and readout.as_of is None else set()
+    return tuple(
+        (name, value) for name, value in facts if value not in {"", fmt.MISSING} and name not in undated
+    )
+
+
+def _cautions(readout: Readout, overall: Sequence[Pair]) -> tuple[str, ...]:
+    found = []
+    if readout.provisional:
+        found.append("Provisional: rows may still arrive late for the last days, and the numbers may move.")
+    if any(pair.head.status is Status.WITHHELD for pair in overall):
+        until = f" on {readout.planned_end}" if readout.planned_end else ""
+        found.append(
+            f"Withheld: with a fixed horizon, intervals and p-values are read once, at the planned end{until}. "
+            "Until then only estimates and counts are shown."
+        )
+    if any(pair.head.n_immature for pair in overall):
+        found.append(
+            "Immature: for metrics with a window, units whose window is not over yet are left out for now."
+        )
+    return (*found, *readout.warnings)
+
+
+def _split(readout: Readout) -> tuple[Badge, str]:
+    srm = readout.srm
+    if srm.p_value is None:
+        return Badge("Not tested", "–", "neutral"), "The split can't be tested: there are no units to count."
+    statistic = f"χ² = {srm.chi2:.2f}, df {srm.df}, " if srm.chi2 is not None else ""
+    numbers = f"{statistic}p {_equals(fmt.p_value(srm.p_value))}"
+    if srm.failed:
+        return (
+            Badge("Failed", "✕", "bad"),
+            f"Sample ratio mismatch: the variants did not get the units that their weights make expect ({numbers}). "
+            "Something assigns or loses units unevenly, so no result below can be trusted until it is found.",
+        )
+    return (
+        Badge("Passed", "✓", "good"),
+        f"The units are split as planned; a difference this large is expected by chance ({numbers}).",
+    )
+
+
+def _equals(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
+
+
+def _shares(readout: Readout) -> tuple[Share, ...]:
+    srm, weights = readout.srm, readout.weights
+    total, all_weights = sum(srm.observed.values()), sum(weights.values())
+    found = []
+    for variant in dict.fromkeys([*readout.variants, *srm.observed]):
+        observed, expected = srm.observed.get(variant, 0), srm.expected.get(variant)
+        got = f" ({fmt.percent(observed / total)})" if total else ""
+        gap = f"{observed - expected:+,.0f}".replace("-", "−") if expected is not None else fmt.MISSING
+        share = weights.get(variant, 0.0) / all_weights if all_weights else None
+        expectation = f"{expected:,.0f}" if expected is not None else fmt.MISSING
+        found.append(Share(variant, fmt.percent(share), expectation, f"{fmt.count(observed)}{got}", gap))
+    return tuple(found)
+
+
+def _ranked(checks: Sequence[Check]) -> list[Check]:
+    rank = list(words.CHECKS)
+    return sorted(checks, key=lambda check: (-_severity(check.status), rank.index(check.status), check.name))
+
+
+def _severity(status: CheckStatus) -> int:
+    return {CheckStatus.FAILED: 2, CheckStatus.WARNING: 1}.get(status, 0)
+
+
+def _check(check: Check) -> CheckLine:
+    numbers = tuple((name.replace("_", " "), fmt.raw(value)) for name, value in sorted(check.numbers.items()))
+    return CheckLine(check.name.replace("_", " "), words.CHECKS[check.status], check.message, numbers)
+
+
+def _groups(lines: Sequence[Line]) -> tuple[tuple[str, tuple[tuple[str, tuple[Line, ...]], ...]], ...]:
+    groups: dict[str, dict[str, list[Line]]] = {}
+    for line in lines:
+        groups.setdefault(line.role, {}).setdefault(line.metric, []).append(line)
+    return tuple(
+        (words.ROLES.get(role, role), tuple((metric, tuple(found)) for metric, found in metrics.items()))
+        for role, metrics in groups.items()
+    )
+
+
+def _trends(
+    readout: Readout, series: Sequence[Pair], metrics: dict[str, MetricDefinition]
+) -> tuple[Trend, ...]:
+    names = dict.fromkeys(pair.head.metric for pair in series)
+    found = []
+    for number, name in enumerate(names, start=1):
+        mine = [pair for pair in series if pair.head.metric == name]
+        metric, role = metrics.get(name), mine[0].head.role
+        chart = charts.over_time(mine, name, readout.variants, number=number, scale=tables.scale_of(metric))
+        note = []
+        if any(pair.head.status is Status.WITHHELD for pair in mine):
+            note.append("No band where the interval is withheld until the planned end.")
+        if any(pair.head.provisional for pair in mine):
+            note.append("Open markers are provisional.")
+        if chart is not None and any(pair.shown.scale != "relative" for pair in mine):
+            note.append("Absolute lift: the relative lift is not defined on every day.")
+        found.append(
+            Trend(name, words.ROLES.get(role, role), chart, tables.days(mine, metric, name), " ".join(note))
+        )
+    return tuple(found)
+
+
+def _segments(by_segment: Sequence[Pair], metrics: dict[str, MetricDefinition]) -> tuple[Table, ...]:
+    names = dict.fromkeys(pair.head.metric for pair in by_segment)
+    return tuple(tables.segments(by_segment, metrics.get(name), name) for name in names)
+
+
+__all__ = ["ROLE_ORDER", "Page", "build_page", "health_of", "script_json", "slug"]

@@ -1,0 +1,82 @@
+"""Verdicts, readings, statuses and reasons in words, each with an icon: nothing is said by colour alone."""
+
+import msgspec
+
+from reports.readout import CheckStatus, MetricDefinition
+from stats.results import Result, Status, Verdict
+
+
+class Badge(msgspec.Struct, frozen=True):
+    """A word, the icon before it, and the tone that colours both."""
+
+    word: str
+    icon: str
+    tone: str  # good | bad | warn | neutral
+
+
+VERDICTS = {
+    Verdict.SHIP: Badge("Ship", "✓", "good"),
+    Verdict.ROLL_BACK: Badge("Roll back", "↩", "bad"),
+    Verdict.KEEP_RUNNING: Badge("Keep running", "▶", "info"),
+    Verdict.INCONCLUSIVE: Badge("Inconclusive", "≈", "neutral"),
+    Verdict.INVESTIGATE: Badge("Investigate", "!", "warn"),
+}
+CHECKS = {
+    CheckStatus.PASSED: Badge("Passed", "✓", "good"),
+    CheckStatus.WARNING: Badge("Warning", "!", "warn"),
+    CheckStatus.FAILED: Badge("Failed", "✕", "bad"),
+    CheckStatus.NOT_APPLICABLE: Badge("Not applicable", "–", "neutral"),
+}
+ROLES = {"primary": "Primary", "secondary": "Secondary", "guardrail": "Guardrail"}
+POPULATIONS = {"exposed": "units that were exposed", "assigned": "units that were assigned"}
+HORIZONS = {
+    "fixed": "fixed (significance is read once, at the planned end)",
+    "anytime": "anytime (valid at every look)",
+    "group_sequential": "group sequential (planned looks)",
+}
+BETTER = Badge("Better", "▲", "good")
+WORSE = Badge("Worse", "▼", "bad")
+UNCLEAR = Badge("No clear difference", "○", "neutral")
+WITHHELD = Badge("Withheld", "◌", "neutral")
+UNDEFINED = Badge("Not defined", "–", "neutral")
+WITHIN = Badge("Within its margin", "✓", "good")
+NOT_SHOWN = Badge("Margin not shown yet", "○", "neutral")
+
+_REASONS = {
+    "no_kept_shard": "no shard of this variant stayed in place since the weights changed",
+    "zero_variance": "every unit has the same value",
+    "no_variance": "every unit has the same value",
+    "too_few_units": "there are too few units",
+    "no_units": "there are no units",
+    "baseline_not_positive": "the control mean is not clearly above zero, so a ratio to it says nothing",
+    "before_planned_end": "significance is read at the planned end, not before",
+    "planned_end": "significance is read at the planned end, not before",
+    "immature": "no unit's window is over yet",
+}
+
+
+def reason(code: str) -> str:
+    """A reason in words; codes that are not known here are shown with their underscores as spaces."""
+    return _REASONS.get(code) or (code if " " in code else code.replace("_", " "))
+
+
+def reading(row: Result, relative: Result | None, metric: MetricDefinition | None) -> Badge:
+    """What the headline row says about the metric, before anyone weighs it against the others.
+
+    Args:
+        row: the headline row.
+        relative: its relative twin, which margins are compared with.
+        metric: direction and margin; None reads as "more is better".
+    """
+    if row.status is Status.WITHHELD:
+        return WITHHELD
+    p = row.p_adjusted if row.p_adjusted is not None else row.p_value
+    if row.status is Status.UNDEFINED or row.estimate is None or p is None:
+        return UNDEFINED
+    sign = -1 if metric is not None and metric.direction == "decrease" else 1
+    if p <= row.alpha and row.estimate != 0:
+        return BETTER if sign * row.estimate > 0 else WORSE
+    if metric is None or metric.margin is None or relative is None:
+        return UNCLEAR
+    worst = relative.lower if sign > 0 else relative.upper
+    return WITHIN if worst is not None and sign * worst > -metric.margin else NOT_SHOWN
