@@ -1,0 +1,332 @@
+"""Delta tables by the recipe of DESIGN 4.4: DuckDB writes Parquet, deltalake makes it visible in one commit.
+
+Written files first lie in a scratch folder and are moved into the table just before the commit, under paths
+of plain ASCII (the library percent-encodes everything else, and not every reader decodes it). Readers take
+exactly the files of one snapshot.
+"""
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import duckdb
+from deltalake import CommitProperties, DeltaTable, Field, Schema
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.schema import ArrayType, PrimitiveType
+from deltalake.transaction import AddAction, RemoveAction, Transaction
+
+from lake import faults
+from lake.errors import LakeError
+from lake.sql import identifier, literal, text_list
+from lake.tables import DELTA_TYPES, Column, Table
+
+_DUCKDB_TYPES = {delta: duck for duck, delta in DELTA_TYPES.items()}
+_RETRIES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a snapshot."""
+
+    path: str  # relative to the table's folder
+    rows: int
+    bytes: int
+    partition: str | None  # text of the partition column's value
+
+
+@dataclasses.dataclass(frozen=True)
+class NewFile:
+    """A Parquet file in scratch, not visible yet."""
+
+    path: Path
+    rows: int
+    partition: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What a write did."""
+
+    rows: int
+    version: int
+    files: tuple[str, ...] = ()  # added, relative to the table's folder
+
+
+def load(root: Path, table: Table) -> DeltaTable:
+    """The table in `root`/name at its latest version; made, empty, when it is not there yet.
+
+    Raises:
+        LakeError: the folder can't be written or is not a Delta table.
+    """
+    folder = root / table.name
+    try:
+        if not (folder / "_delta_log").is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                folder,
+                _schema(table.columns),
+                mode="ignore",
+                partition_by=[table.partition] if table.partition else None,
+                name=table.name,
+            )
+        return DeltaTable(folder)
+    except (OSError, DeltaError) as reason:
+        raise LakeError(
+            f"{folder}: the lake's table can't be opened or made ({_short(reason)}); make it writable "
+            "with free space, or take it away to have it made anew"
+        ) from reason
+
+
+def exists(root: Path, table: Table) -> bool:
+    """Whether the table was ever made."""
+    return (root / table.name / "_delta_log").is_dir()
+
+
+def columns(delta: DeltaTable) -> tuple[Column, ...]:
+    """The snapshot's columns with DuckDB types."""
+    return tuple(Column(field.name, _duckdb_type(field)) for field in delta.schema().fields)
+
+
+def files(delta: DeltaTable) -> tuple[DataFile, ...]:
+    """The snapshot's files, ordered by path."""
+    import pyarrow as pa
+
+    found = [
+        DataFile(
+            path=unquote(row["path"]),
+            rows=row["num_records"] or 0,
+            bytes=row["size_bytes"],
+            partition=_partition_text(row.get("partition")),
+        )
+        for row in pa.table(delta.get_add_actions()).to_pylist()
+    ]
+    return tuple(sorted(found, key=lambda file: file.path))
+
+
+def relation(folder: Path, names: Sequence[Column], data: Sequence[DataFile], extra: str = "") -> str:
+    """SQL that reads just these files; typed and without rows when there are none.
+
+    `extra` adds options of `read_parquet`, such as `filename = true`.
+    """
+    if not data:
+        empty = ", ".join(f"CAST(NULL AS {column.type}) AS {identifier(column.name)}" for column in names)
+        return f"SELECT {empty} WHERE false"
+    listed = ", ".join(identifier(column.name) for column in names)
+    paths = text_list(str(folder / file.path) for file in data)
+    return (
+        f"SELECT {listed} FROM read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
+    )
+
+
+def write_parquet(
+    con: duckdb.DuckDBPyConnection,
+    select: str,
+    target: Path,
+    *,
+    params: Mapping[str, object] | None = None,
+    partition: str | None = None,
+) -> NewFile | None:
+    """Write the rows of `select` to one file, in their order; None when there are none.
+
+    Raises:
+        LakeError: the disk is full or can't be written; nothing is left of the file.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    statement = (
+        f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+    )
+    try:
+        rows: int = con.execute(statement, dict(params or {})).fetchall()[0][0]
+        _sync(target)
+    except (duckdb.IOException, OSError) as reason:
+        target.unlink(missing_ok=True)
+        raise LakeError(
+            f"{target}: can't be written ({_short(reason)}); free space on that disk or make it writable, "
+            "then run again: nothing was changed"
+        ) from reason
+    if rows == 0:
+        target.unlink()
+        return None
+    return NewFile(target, rows, partition)
+
+
+def place(folder: Path, table: Table, new: Sequence[NewFile], stem: str) -> list[AddAction]:
+    """Move files from scratch into the table's folder, where no reader sees them before the commit."""
+    actions = []
+    for number, file in enumerate(new):
+        relative = f"{_partition_folder(table, file.partition)}{stem}-{number:04d}.parquet"
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.path.replace(target)
+        actions.append(
+            AddAction(
+                path=relative,
+                size=target.stat().st_size,
+                partition_values={table.partition: file.partition} if table.partition else {},
+                modification_time=int(time.time() * 1000),
+                data_change=True,
+                # No minima and maxima: those of ids and texts would only swell the log.
+                stats=json.dumps({"numRecords": file.rows}),
+            )
+        )
+    return actions
+
+
+def removal(table: Table, file: DataFile) -> RemoveAction:
+    """What takes a file out of the next version; the file itself stays for readers of older ones."""
+    return RemoveAction(
+        path=file.path,
+        data_change=True,
+        deletion_timestamp=int(time.time() * 1000),
+        size=file.bytes,
+        partition_values={table.partition: file.partition} if table.partition else {},
+    )
+
+
+def commit(
+    delta: DeltaTable,
+    table: Table,
+    actions: Sequence[AddAction | RemoveAction],
+    *,
+    app: tuple[str, int] | None = None,
+) -> int:
+    """One atomic commit of additions and removals on this very snapshot; the new version.
+
+    Args:
+        delta: the snapshot that the actions were worked out from.
+        table: its declaration.
+        actions: what to add and remove.
+        app: an application and its running number; a number that was committed already is an error.
+
+    Raises:
+        CommitFailedError: another writer changed what these actions rest on: work them out anew.
+        LakeError: the log can't be written.
+    """
+    properties = None
+    if app is not None:
+        done = delta.transaction_version(app[0])
+        if done is not None and done >= app[1]:
+            raise CommitFailedError(f"{table.name}: {app[0]} number {app[1]} was committed before")
+        properties = CommitProperties(app_transactions=[Transaction(*app)], max_commit_retries=0)
+    faults.reached(f"{table.name}: before commit")
+    try:
+        delta.create_write_transaction(
+            list(actions),
+            mode="append",
+            schema=delta.schema(),
+            partition_by=[table.partition] if table.partition else None,
+            commit_properties=properties,
+        )
+    except CommitFailedError:
+        raise
+    except (OSError, DeltaError) as reason:
+        raise LakeError(
+            f"{delta.table_uri}: the commit can't be written ({_short(reason)}); free space on that disk "
+            "or make it writable, then run again: nothing was changed"
+        ) from reason
+    faults.reached(f"{table.name}: after commit")
+    delta.update_incremental()
+    return delta.version()
+
+
+def replace(
+    root: Path, table: Table, new: Sequence[NewFile], stem: str, partitions: Sequence[str] | None
+) -> Written:
+    """Make `new` the only files of these partitions (of the whole table: None), in one commit.
+
+    Another process may be committing to other partitions; then the removals are worked out again.
+    """
+    folder = root / table.name
+    delta = load(root, table)
+    added = place(folder, table, new, stem)
+    for _ in range(_RETRIES):
+        gone = [file for file in files(delta) if partitions is None or file.partition in partitions]
+        if not gone and not added:
+            return Written(0, delta.version())
+        try:
+            version = commit(delta, table, [*(removal(table, file) for file in gone), *added])
+        except CommitFailedError:
+            delta = load(root, table)
+            continue
+        return Written(sum(file.rows for file in new), version, tuple(action.path for action in added))
+    raise LakeError(
+        f"{folder}: {_RETRIES} attempts to commit met other writers; run again when they are done"
+    )
+
+
+def append(root: Path, table: Table, new: Sequence[NewFile], stem: str) -> Written:
+    """Add files in one commit."""
+    delta = load(root, table)
+    if not new:
+        return Written(0, delta.version())
+    added = place(root / table.name, table, new, stem)
+    version = commit(delta, table, added)
+    return Written(sum(file.rows for file in new), version, tuple(action.path for action in added))
+
+
+def add_columns(root: Path, table: Table, wanted: Sequence[Column]) -> None:
+    """Add the columns that the table does not have yet."""
+    delta = load(root, table)
+    known = {column.name for column in columns(delta)}
+    fields = [_field(column) for column in wanted if column.name not in known]
+    if fields:
+        delta.alter.add_columns(fields)
+
+
+def partition_text(value: object) -> str:
+    """How Delta writes a partition value."""
+    return value.isoformat() if isinstance(value, dt.date) else str(value)
+
+
+def _partition_text(partition: Mapping[str, object] | None) -> str | None:
+    if not partition:
+        return None
+    value = next(iter(partition.values()))
+    return None if value is None else partition_text(value)
+
+
+def _partition_folder(table: Table, value: str | None) -> str:
+    if table.partition is None or value is None:
+        return ""
+    if table.partition == "occurred_on":
+        return f"occurred_on={value}/"
+    # A key in any script becomes a folder of plain letters; its value is in the log and in the file.
+    return hashlib.sha256(value.encode()).hexdigest()[:16] + "/"
+
+
+def _schema(wanted: Sequence[Column]) -> Schema:
+    return Schema([_field(column) for column in wanted])
+
+
+def _field(column: Column) -> Field:
+    kind = DELTA_TYPES[column.type]
+    if kind.endswith("[]"):
+        return Field(column.name, ArrayType(PrimitiveType(kind.removesuffix("[]")), contains_null=True))
+    return Field(column.name, PrimitiveType(kind))
+
+
+def _duckdb_type(field: Field) -> str:
+    kind: Any = field.type
+    if isinstance(kind, ArrayType):
+        return _DUCKDB_TYPES[f"{kind.element_type.type}[]"]
+    return _DUCKDB_TYPES[kind.type]
+
+
+def _sync(path: Path) -> None:
+    """On disk before a commit speaks of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _short(reason: BaseException) -> str:
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[0][:300]

@@ -1,0 +1,271 @@
+"""The lake of a workspace: a DuckDB session with a view per table, and writes that are atomic commits."""
+
+import dataclasses
+import datetime as dt
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from lake import delta
+from lake.delta import NewFile, Written
+from lake.errors import LakeError
+from lake.locks import scratch
+from lake.sql import identifier, literal
+from lake.tables import DELTA_TYPES, TABLES, Column, Table
+from workspace import Workspace
+
+_TEMP = "temp_directory"
+PartitionValue = str | dt.date
+
+
+@dataclasses.dataclass(frozen=True)
+class Lake:
+    """The Delta tables under `workspace.lake`."""
+
+    workspace: Workspace
+
+    @property
+    def root(self) -> Path:
+        return self.workspace.lake
+
+    @contextmanager
+    def connect(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """An in-memory DuckDB session in UTC with a temporary view of every table as it is now.
+
+        It spills to the lake's disk above the workspace's `memory_limit`.
+
+        Raises:
+            LakeError: the lake can't be written or a setting of the workspace is not one of DuckDB's.
+        """
+        with scratch(self.root) as folder:
+            con = duckdb.connect(":memory:")
+            try:
+                self._configure(con, folder)
+                for name in TABLES:
+                    self.snapshot(con, name)
+                yield con
+            finally:
+                con.close()
+
+    def snapshot(self, con: duckdb.DuckDBPyConnection, table: str) -> None:
+        """Bring one view of the session to the table's latest version."""
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {identifier(table)} AS {self.relation(table)}")
+
+    def relation(self, table: str) -> str:
+        """SQL that reads the table's latest version."""
+        declared = _declared(table)
+        if not delta.exists(self.root, declared):
+            return delta.relation(self.root / table, declared.columns, ())
+        found = delta.load(self.root, declared)
+        return delta.relation(self.root / table, delta.columns(found), delta.files(found))
+
+    def paths(self, table: str) -> tuple[Path, ...]:
+        """The Parquet files of the table's latest version, for readers that take file names."""
+        declared = _declared(table)
+        if not delta.exists(self.root, declared):
+            return ()
+        return tuple(self.root / table / file.path for file in delta.files(delta.load(self.root, declared)))
+
+    def columns(self, table: str) -> tuple[Column, ...]:
+        """The table's columns, those that were added included."""
+        declared = _declared(table)
+        if not delta.exists(self.root, declared):
+            return declared.columns
+        return delta.columns(delta.load(self.root, declared))
+
+    def version(self, table: str) -> int | None:
+        """The table's latest version; None when nothing was ever written."""
+        declared = _declared(table)
+        return delta.load(self.root, declared).version() if delta.exists(self.root, declared) else None
+
+    def append(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        sql: str,
+        *,
+        params: Mapping[str, object] | None = None,
+    ) -> Written:
+        """Add the rows of a SELECT in one commit; the session's view shows them afterwards.
+
+        Args:
+            con: a session of `connect`.
+            table: its name.
+            sql: a SELECT whose columns carry the table's names, in any order; absent ones become null.
+            params: values of `$name` in it.
+
+        Raises:
+            LakeError: unknown table or column, a full disk.
+        """
+        declared = _declared(table)
+        with self._write(con, declared, sql, params) as new:
+            written = delta.append(self.root, declared, new, uuid.uuid4().hex)
+        self.snapshot(con, table)
+        return written
+
+    def overwrite(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        sql: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        partition: Mapping[str, PartitionValue | Sequence[PartitionValue]] | None = None,
+    ) -> Written:
+        """Replace one or several partitions (without `partition`: the whole table) in one commit.
+
+        Args:
+            con: a session of `connect`.
+            table: its name.
+            sql: a SELECT as for `append`; it may read the table itself.
+            params: values of `$name` in it.
+            partition: the partition column and the value or values that are replaced, as in
+                `{"experiment": "banner"}`; rows of other partitions in `sql` are an error.
+
+        Raises:
+            LakeError: unknown table or column, rows outside the partition, a full disk.
+        """
+        declared = _declared(table)
+        values = _partition_values(declared, partition)
+        with self._write(con, declared, sql, params) as new:
+            strangers = sorted(
+                str(file.partition) for file in new if values is not None and file.partition not in values
+            )
+            if strangers:
+                raise LakeError(
+                    f'table "{table}": rows of {declared.partition} "{strangers[0]}" were given for the '
+                    f"replacement of {', '.join(values or ())}; select the rows of those alone"
+                )
+            written = delta.replace(self.root, declared, new, uuid.uuid4().hex, values)
+        self.snapshot(con, table)
+        return written
+
+    def add_columns(self, con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
+        """Add columns (name → DuckDB type) that the table does not have yet; older rows read null.
+
+        Raises:
+            LakeError: a type that the lake does not hold.
+        """
+        declared = _declared(table)
+        for name, kind in columns.items():
+            if kind not in DELTA_TYPES:
+                raise LakeError(
+                    f'table "{table}": column "{name}" can\'t have type {kind}; '
+                    f"allowed: {', '.join(DELTA_TYPES)}"
+                )
+        delta.add_columns(self.root, declared, [Column(*item) for item in columns.items()])
+        self.snapshot(con, table)
+
+    def _configure(self, con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        settings = self.workspace.config.workspace
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"SET {_TEMP} = {literal(str(folder / 'spill'))}")
+        con.execute("SET enable_progress_bar = false")
+        try:
+            con.execute(f"SET memory_limit = {literal(settings.memory_limit)}")
+        except duckdb.Error:
+            raise LakeError(
+                f'{self.workspace.toml}: workspace.memory_limit "{settings.memory_limit}" is not a size; '
+                'write a number and a unit, as in "2GB"'
+            ) from None
+        if settings.threads is not None:
+            con.execute(f"SET threads = {int(settings.threads)}")
+
+    @contextmanager
+    def _write(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: Table,
+        sql: str,
+        params: Mapping[str, object] | None,
+    ) -> Iterator[list[NewFile]]:
+        """Write the rows of `sql` to scratch, a file per partition."""
+        spill: str = con.execute("SELECT current_setting($1)", [_TEMP]).fetchall()[0][0]
+        folder = Path(spill).parent / uuid.uuid4().hex
+        columns = self.columns(table.name)
+        with _materialised(con, table, sql, params, columns) as rows:
+            yield list(_write_parts(con, table, rows, folder))
+
+
+def open_lake(workspace: Workspace) -> Lake:
+    """The lake of a workspace; its tables are made when first written."""
+    return Lake(workspace)
+
+
+@contextmanager
+def _materialised(
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    sql: str,
+    params: Mapping[str, object] | None,
+    columns: Sequence[Column],
+) -> Iterator[str]:
+    """The SELECT's rows, typed and complete, in a temporary table, so that it is run once."""
+    name = identifier(f"written_{uuid.uuid4().hex}")
+    try:
+        con.execute(f"CREATE TEMP TABLE {name} AS {sql}", dict(params or {}))
+        given = {str(row[0]) for row in con.execute(f"DESCRIBE {name}").fetchall()}
+        if strange := sorted(given - {column.name for column in columns}):
+            raise LakeError(
+                f'table "{table.name}" has no column "{strange[0]}"; '
+                f"it has {', '.join(column.name for column in columns)}"
+            )
+        listed = ", ".join(
+            f"CAST({identifier(column.name) if column.name in given else 'NULL'} AS {column.type}) "
+            f"AS {identifier(column.name)}"
+            for column in columns
+        )
+        yield f"SELECT {listed} FROM {name}"
+    finally:
+        con.execute(f"DROP TABLE IF EXISTS {name}")
+
+
+def _write_parts(con: duckdb.DuckDBPyConnection, table: Table, rows: str, folder: Path) -> Iterator[NewFile]:
+    order = f" ORDER BY {', '.join(map(identifier, table.order))}" if table.order else ""
+    if table.partition is None:
+        new = delta.write_parquet(con, f"{rows}{order}", folder / "all.parquet")
+        if new is not None:
+            yield new
+        return
+    column = identifier(table.partition)
+    values = con.execute(f"SELECT DISTINCT {column} FROM ({rows}) ORDER BY 1").fetchall()
+    for number, (value,) in enumerate(values):
+        if value is None:
+            raise LakeError(
+                f'table "{table.name}": {table.partition} is null in some rows; '
+                "it is what the table is partitioned by"
+            )
+        part = f"SELECT * FROM ({rows}) WHERE {column} = $value{order}"
+        new = delta.write_parquet(
+            con,
+            part,
+            folder / f"{number}.parquet",
+            params={"value": value},
+            partition=delta.partition_text(value),
+        )
+        if new is not None:
+            yield new
+
+
+def _declared(table: str) -> Table:
+    if table not in TABLES:
+        raise LakeError(f'the lake has no table "{table}"; it has {", ".join(TABLES)}')
+    return TABLES[table]
+
+
+def _partition_values(
+    table: Table, partition: Mapping[str, PartitionValue | Sequence[PartitionValue]] | None
+) -> list[str] | None:
+    if partition is None:
+        return None
+    if list(partition) != [table.partition]:
+        raise LakeError(
+            f'table "{table.name}" is partitioned by {table.partition}, not by {", ".join(partition)}'
+        )
+    value = next(iter(partition.values()))
+    if isinstance(value, str | dt.date):
+        return [delta.partition_text(value)]
+    return [delta.partition_text(item) for item in value]

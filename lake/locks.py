@@ -1,0 +1,89 @@
+"""Locks and scratch space of a workspace, held by the operating system: a kill unlocks."""
+
+import fcntl
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lake.errors import LakeError
+
+_POLL_S = 0.1
+
+
+@contextmanager
+def lock(path: Path, *, wait_s: float, purpose: str) -> Iterator[None]:
+    """Hold the lock file `path`, waiting for another process at most `wait_s` seconds.
+
+    Raises:
+        LakeError: another process still holds it, or the folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as reason:
+        raise LakeError(f"{path}: the lock file can't be made ({reason}); make the folder writable") from None
+    try:
+        deadline = time.monotonic() + wait_s
+        while not _try_lock(descriptor):
+            if time.monotonic() > deadline:
+                raise LakeError(f"{path}: another process is {purpose}; run again when it has finished")
+            time.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def scratch(lake: Path) -> Iterator[Path]:
+    """A folder of this process alone on the lake's disk; what killed processes left is cleared first.
+
+    Raises:
+        LakeError: the folder can't be written.
+    """
+    base = lake / ".scratch"
+    name = uuid.uuid4().hex
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(base / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as reason:
+        raise LakeError(
+            f"{base}: can't be written ({reason}); make it writable with free space, then run again"
+        ) from None
+    folder = base / name
+    try:
+        _try_lock(descriptor)
+        _clear_dead(base, keep=name)
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        (base / f"{name}.lock").unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _clear_dead(base: Path, *, keep: str) -> None:
+    """Remove the folders whose owner no longer holds their lock."""
+    for file in base.glob("*.lock"):
+        if file.stem == keep:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(file, os.O_RDWR)
+            try:
+                # A second of grace for one who has made the file and not locked it yet.
+                if time.time() - file.stat().st_mtime > 1 and _try_lock(descriptor):
+                    shutil.rmtree(base / file.stem, ignore_errors=True)
+                    file.unlink(missing_ok=True)
+            finally:
+                os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
