@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import re
 
 from typing import TypeGuard
 
@@ -9,6 +10,7 @@ MISSING = "—"
 _SHARES = frozenset({"conversion", "proportion", "retention", "funnel"})
 _SMALLEST_P = 0.0001
 _MAX_DECIMALS = 8
+_EXACT = 10**15
 
 
 class Scale:
@@ -16,8 +18,9 @@ class Scale:
 
     def __init__(self, kind: str, unit: str | None) -> None:
         self.share = kind in _SHARES
-        self.unit = "" if self.share or not unit or unit == "units" else f" {unit}"
-        self.money = bool(self.unit) and unit is not None and len(unit) == 3 and unit.isupper()  # noqa: PLR2004 - ISO 4217
+        # "events" and "days" go without saying beside every number; a currency does not.
+        self.money = not self.share and unit is not None and re.fullmatch(r"[A-Z]{3}", unit) is not None
+        self.unit = f" {unit}" if self.money else ""
 
     def value(self, value: float | None) -> str:
         """A mean."""
@@ -69,9 +72,7 @@ def raw(value: float | str | None) -> str:
     """Six significant digits, for the tables that experts read; text as it is."""
     if isinstance(value, str):
         return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
+    if value is not None and float(value).is_integer() and abs(value) < _EXACT:
         return count(value)
     return f"{value:.6g}".replace("-", "−") if _finite(value) else MISSING
 
@@ -98,6 +99,9 @@ def _interval(
         return text(estimate), MISSING
     low = text(lower) if _finite(lower) else "−∞"
     high = text(upper) if _finite(upper) else "∞"
+    if unit.startswith(" "):  # a word is written once, a sign on both sides
+        low = low.removesuffix(unit)
+        high = high if high.endswith(unit) else high + unit
     return text(estimate), f"{low} to {high}"
 
 

@@ -57,6 +57,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Badge
     sentence: str
     reasons: tuple[str, ...]
+    pulse: str  # health in a few words
     cautions: tuple[str, ...]  # provisional, withheld, immature: in words, beside the verdict
     srm_badge: Badge
     srm_sentence: str
@@ -97,6 +98,7 @@ def build_page(readout: Readout) -> Page:
         verdict=words.VERDICTS[readout.decision.verdict],
         sentence=readout.decision.sentence,
         reasons=readout.decision.reasons,
+        pulse=_pulse(readout),
         cautions=_cautions(readout, overall),
         srm_badge=badge,
         srm_sentence=sentence,
@@ -180,13 +182,26 @@ def _split(readout: Readout) -> tuple[Badge, str]:
     if srm.failed:
         return (
             Badge("Failed", "✕", "bad"),
-            f"Sample ratio mismatch: the variants did not get the units that their weights make expect ({numbers}). "
+            f"The variants did not get the units that their weights make expect ({numbers}). "
             "Something assigns or loses units unevenly, so no result below can be trusted until it is found.",
         )
     return (
         Badge("Passed", "✓", "good"),
-        f"The units are split as planned; a difference this large is expected by chance ({numbers}).",
+        f"The units are split as planned; differences this large are expected by chance ({numbers}).",
     )
+
+
+def _pulse(readout: Readout) -> str:
+    counts = {status: sum(check.status is status for check in readout.checks) for status in words.CHECKS}
+    split = "split failed" if readout.srm.failed else "split as planned"
+    if readout.srm.p_value is None:
+        split = "split not tested"
+    parts = [
+        f"{number} check{'' if number == 1 else 's'} {words.CHECKS[status].word.lower()}"
+        for status, number in counts.items()
+        if number
+    ]
+    return ", ".join([split, *parts])
 
 
 def _equals(p: str) -> str:

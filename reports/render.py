@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import msgspec
 
 from reports import files, words
@@ -113,8 +114,14 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.filters["breakable"] = breakable
     made.globals |= {"fmt": fmt, "words": words}
     return made
+
+
+def breakable(text: str) -> markupsafe.Markup:
+    """A name that may be broken after its joints, instead of anywhere."""
+    return markupsafe.Markup(re.sub(r"([_./:·-])", r"\1<wbr>", str(markupsafe.escape(text))))  # noqa: S704 - escaped
 
 
 @cache

@@ -39,6 +39,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     n_baseline: str
     n_variant: str
     level: str  # of the interval, e.g. "95%"
+    about: str  # kind, unit and window of the metric
     reading: Badge
     notes: tuple[str, ...]
     bar: "Bar | None" = None
@@ -75,6 +76,7 @@ def line(pair: Pair, metric: MetricDefinition | None) -> Line:
         n_baseline=fmt.count(head.n_baseline),
         n_variant=fmt.count(head.n_variant),
         level=fmt.plain_percent(1 - head.alpha),
+        about=_about(metric),
         reading=words.reading(head, relative, metric),
         notes=notes(pair, metric, scale),
         bar=bar(relative),
@@ -93,8 +95,6 @@ def notes(pair: Pair, metric: MetricDefinition | None, scale: fmt.Scale) -> tupl
             found += [words.reason(code) for code in row.reasons]
     if head.n_immature:
         found.append(f"{fmt.count(head.n_immature)} units left out: their window is not over yet")
-    if head.provisional:
-        found.append("provisional: late rows may still change it")
     if head.cap is not None:
         shares = [share for share in (head.clipped_baseline, head.clipped_variant) if share is not None]
         share = f" ({fmt.percent(max(shares))} of units at most)" if shares else ""
@@ -266,6 +266,14 @@ def _state(row: Result) -> str:
     parts = [] if row.status.value == "ok" else [row.status.value]
     parts += ["provisional"] if row.provisional else []
     return ", ".join(parts) or "final"
+
+
+def _about(metric: MetricDefinition | None) -> str:
+    if metric is None:
+        return ""
+    window = f"within {metric.window}" if metric.window else ""
+    better = "less is better" if metric.direction == "decrease" else ""
+    return ", ".join(part for part in (metric.kind, window, better) if part)
 
 
 def _goal(metric: MetricDefinition, mean: float | None, scale: fmt.Scale) -> str:
