@@ -26,6 +26,8 @@ from workspace import Workspace
 
 Connection = duckdb.DuckDBPyConnection
 
+_DAYS_AT_ONCE = 31
+
 _MOMENTS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "experiment": pl.String,
     "iteration": pl.Int32,
@@ -86,11 +88,11 @@ class Engine:
         measures = measures_of(list(self.metrics.values()))
         refuse_mixed_currencies(con, list(self.metrics.values()))
         sql, rows = render(freshness.stamped_unit_days(measures)), 0
-        for day in self.stale_days(con, until=until):
+        for days in _runs(self.stale_days(con, until=until)):
+            bounds = {"first": days[0], "last": days[-1]}
             rows += self.lake.overwrite(
-                con, "unit_days", sql, params={"first": day, "last": day}, partition={"occurred_on": day}
+                con, "unit_days", sql, params=bounds, partition={"occurred_on": days}
             ).rows
-        self.lake.snapshot(con, "unit_days")
         self._by_day.clear()
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
@@ -110,7 +112,6 @@ class Engine:
                 con, "first_exposures", sql, partition={"experiment": experiment.key}
             ).rows
             reports.append(StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun))
-        self.lake.snapshot(con, "first_exposures")
         self._by_day.clear()
         return StepReport.total(reports)
 
@@ -175,11 +176,10 @@ class Engine:
         ).fetchall()[0][0]
         rows = 0
         if latest is None or latest <= as_of:
-            self.lake.add_columns("unit_metrics", units.published_columns(plan))
+            self.lake.add_columns(con, "unit_metrics", units.published_columns(plan))
             rows = self.lake.overwrite(
                 con, "unit_metrics", sql, params={"as_of": as_of}, partition={"experiment": experiment.key}
             ).rows
-            self.lake.snapshot(con, "unit_metrics")
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
     def write_moments(self, con: Connection, experiment: Experiment, rows: Sequence[MomentRow]) -> StepReport:
@@ -195,7 +195,6 @@ class Engine:
         written = self.lake.overwrite(
             con, "moments", sql, params=params, partition={"experiment": experiment.key}
         ).rows
-        self.lake.snapshot(con, "moments")
         con.unregister("fresh_moments")
         plan = plan_units(experiment, self.metrics)
         return StepReport(
@@ -305,6 +304,17 @@ def moments_frame(rows: Sequence[MomentRow]) -> pl.DataFrame:
         schema=_MOMENTS_SCHEMA,
         orient="row",
     )  # fmt: skip
+
+
+def _runs(days: Sequence[dt.date]) -> list[list[dt.date]]:
+    """Days in order, cut into runs of consecutive ones that are read and written together."""
+    runs: list[list[dt.date]] = []
+    for day in days:
+        if runs and day - runs[-1][-1] == dt.timedelta(days=1) and len(runs[-1]) < _DAYS_AT_ONCE:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return runs
 
 
 def _units_as_of(con: Connection, plan: UnitPlan, sql: str, as_of: dt.date) -> int:

@@ -1,0 +1,22 @@
+SELECT
+  '対照''s' AS "experiment",
+  CAST(1 AS INT) AS "iteration",
+  CAST($as_of AS DATE) AS "as_of",
+  'user' AS "unit_type",
+  "unit_key",
+  "unit_id",
+  "variant",
+  "phase",
+  "exposed_at",
+  CAST(JSON_OBJECT('device', "segment__0", '国', "segment__1") AS TEXT) AS "segments",
+  CAST("checkout" AS DOUBLE) / 1 AS "checkout",
+  "checkout__mature",
+  CAST("売上" AS DOUBLE) / 1000000 AS "売上",
+  CAST("売上__covariate" AS DOUBLE) / 1000000 AS "売上__covariate",
+  "売上__mature",
+  CAST("active" AS DOUBLE) / 1 AS "active",
+  "active__mature",
+  CAST("clicks_per_view" AS DOUBLE) / 1 AS "clicks_per_view",
+  CAST("clicks_per_view__denominator" AS DOUBLE) / 1 AS "clicks_per_view__denominator",
+  "clicks_per_view__mature"
+FROM "unit_metrics_now"

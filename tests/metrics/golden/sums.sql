@@ -1,0 +1,90 @@
+WITH "frequent_1" AS (
+  SELECT
+    "segment__1" AS "value"
+  FROM "unit_metrics_now"
+  GROUP BY
+    "segment__1"
+  ORDER BY
+    COUNT(*) DESC,
+    "segment__1"
+  LIMIT 50
+), "observed" AS (
+  SELECT
+    "phase",
+    "variant",
+    "segment__0" AS "segment__0",
+    CASE
+      WHEN "segment__1" IN (
+        SELECT
+          "value"
+        FROM "frequent_1"
+      )
+      THEN "segment__1"
+      ELSE '(other)'
+    END AS "segment__1",
+    CASE WHEN "checkout__mature" THEN "checkout" END AS "checkout",
+    CASE WHEN "売上__mature" THEN "売上" END AS "売上",
+    CASE WHEN "売上__mature" THEN "売上__covariate" END AS "売上__covariate",
+    "active" AS "active",
+    "clicks_per_view" AS "clicks_per_view",
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+  FROM "unit_metrics_now"
+), "caps" AS (
+  SELECT
+    QUANTILE_DISC("売上", 0.999) AS "売上__cap"
+  FROM "observed"
+), "capped" AS (
+  SELECT
+    "phase",
+    "variant",
+    "segment__0",
+    "segment__1",
+    "checkout" AS "checkout",
+    "売上__cap",
+    "売上" > "売上__cap" AS "売上__clipped",
+    CASE WHEN (
+      "売上" > "売上__cap"
+    ) THEN "売上__cap" ELSE "売上" END AS "売上",
+    "売上__covariate" AS "売上__covariate",
+    "active" AS "active",
+    "clicks_per_view" AS "clicks_per_view",
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+  FROM "observed"
+  CROSS JOIN "caps"
+)
+SELECT
+  "phase",
+  "variant",
+  "segment__0",
+  GROUPING("segment__0") AS "segment__0__all",
+  "segment__1",
+  GROUPING("segment__1") AS "segment__1__all",
+  COUNT(*) AS "units",
+  COUNT("checkout") AS "checkout__n",
+  SUM("checkout") AS "checkout__sum_0",
+  SUM(CAST("checkout" AS INT128) * "checkout") AS "checkout__product_0_0_whole",
+  COUNT("売上") AS "売上__n",
+  SUM("売上") AS "売上__sum_0",
+  SUM("売上__covariate") AS "売上__sum_1",
+  SUM(CAST("売上" AS INT128) * "売上") AS "売上__product_0_0_whole",
+  SUM(CAST("売上" AS INT128) * "売上__covariate") AS "売上__product_0_1_whole",
+  SUM(CAST("売上__covariate" AS INT128) * "売上__covariate") AS "売上__product_1_1_whole",
+  MAX("売上__cap") AS "売上__cap",
+  COUNT(*) FILTER(WHERE
+    "売上__clipped") AS "売上__clipped",
+  COUNT("active") AS "active__n",
+  SUM("active") AS "active__sum_0",
+  SUM(CAST("active" AS INT128) * "active") AS "active__product_0_0_whole",
+  COUNT("clicks_per_view") AS "clicks_per_view__n",
+  SUM("clicks_per_view") AS "clicks_per_view__sum_0",
+  SUM("clicks_per_view__denominator") AS "clicks_per_view__sum_1",
+  SUM(CAST("clicks_per_view" AS INT128) * "clicks_per_view") AS "clicks_per_view__product_0_0_whole",
+  SUM(CAST("clicks_per_view" AS INT128) * "clicks_per_view__denominator") AS "clicks_per_view__product_0_1_whole",
+  SUM(CAST("clicks_per_view__denominator" AS INT128) * "clicks_per_view__denominator") AS "clicks_per_view__product_1_1_whole"
+FROM "capped"
+GROUP BY
+  GROUPING SETS (
+    ("phase", "variant"),
+    ("phase", "variant", "segment__0"),
+    ("phase", "variant", "segment__1")
+  )

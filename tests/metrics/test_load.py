@@ -1,0 +1,129 @@
+"""Definitions: what a file may say, and what it is told when it says something else."""
+
+import pytest
+
+from metrics import MetricsError, load_metrics, metric_to_toml
+from metrics.model import Metric, Part
+from workspace import load_workspace
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write `metrics/NAME.toml` files into a workspace and open it."""
+    (tmp_path / "tenbin.toml").write_text('[workspace]\nname = "shop"\n', encoding="utf-8")
+    (tmp_path / "metrics").mkdir()
+
+    def write(**files):
+        for name, text in files.items():
+            (tmp_path / "metrics" / f"{name}.toml").write_text(text, encoding="utf-8")
+        return load_workspace(tmp_path)
+
+    return write
+
+
+def test_a_file_of_metrics_is_read_whole(write):
+    found = load_metrics(
+        write(
+            shop="""
+            [checkout_conversion]
+            kind = "conversion"
+            event = "purchase"
+            where = { field = "properties.country", op = "in", value = ["JP"] }
+            window = "7d"
+            goal = 0.05
+            owner = "growth"
+            ["売上"]
+            kind = "revenue"
+            event = "purchase"
+            value = "properties.amount"
+            currency = "JPY"
+            window = "14d"
+            winsorize = 0.999
+            covariate = "14d"
+            [click_rate]
+            kind = "ratio"
+            numerator = { kind = "count", event = "click" }
+            denominator = { kind = "count", event = "view" }
+            """
+        )
+    )
+    assert list(found) == ["checkout_conversion", "売上", "click_rate"]
+    assert found["checkout_conversion"].window_s == 604_800
+    assert found["売上"].columns == ("numerator", "covariate")
+    assert found["click_rate"].columns == ("numerator", "denominator")
+
+
+def test_what_is_written_is_what_is_read(write):
+    metrics = [
+        Metric(name="売上 zoë".replace(" ", "_"), kind="revenue", event="p", value="properties.a", winsorize=0.9),
+        Metric(name="conv", kind="conversion", event="p", where={"not": {"field": "value", "op": "gt", "value": 3}}),
+        Metric(name="active", kind="engagement", event="v", measure="active_days", direction="decrease"),
+        Metric(
+            name="r",
+            kind="ratio",
+            numerator=Part(kind="sum", event="p", currency="JPY"),
+            denominator=Part(kind="engagement", event="v", measure="active_days"),
+            window="12h",
+        ),
+    ]
+    workspace = write(**{f"m{place}": metric_to_toml(metric) for place, metric in enumerate(metrics)})
+    assert list(load_metrics(workspace).values()) == metrics
+
+
+BASE = 'kind = "conversion"\nevent = "purchase"\n'
+WRONG = {
+    "not toml": ("[a", "not valid TOML"),
+    "no table": ("a = 1", r"\[a\]: a metric is a table"),
+    "no kind": ('[a]\nevent = "x"', 'key "kind" is missing; allowed: conversion'),
+    "unknown kind": ('[a]\nkind = "konversion"\nevent = "x"', r"is 'konversion'; allowed: conversion"),
+    "later kind": ('[a]\nkind = "quantile"\nevent = "x"', 'kind "quantile" is not there yet'),
+    "no event": ('[a]\nkind = "count"', 'key "event" is missing'),
+    "unknown key": (f'[a]\n{BASE}windw = "7d"', 'unknown key "windw".*"window"'),
+    "wrong type": ('[a]\nkind = "count"\nevent = 3', 'key "event"'),
+    "duration": (f'[a]\n{BASE}window = "7 days"', '"7 days" is not a duration'),
+    "no duration": (f'[a]\n{BASE}window = "0d"', '"0d" is out of range'),
+    "half days": (f'[a]\n{BASE}covariate = "36h"', 'key "covariate" is "36h"; write whole days'),
+    "quantile": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = 99.9', 'key "winsorize" is 99.9'),
+    "nan": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = nan', 'key "winsorize" is nan'),
+    "cap of a rate": (f"[a]\n{BASE}winsorize = 0.9", 'does not apply to kind "conversion"'),
+    "value of a rate": (f'[a]\n{BASE}value = "value"', 'key "value" belongs to kind'),
+    "field": ('[a]\nkind = "sum"\nevent = "x"\nvalue = "amount"', '"amount" is not a field'),
+    "operator": (f'[a]\n{BASE}where = {{ field = "value", op = "is" , value = 1 }}', "op 'is' is unknown"),
+    "where": (f'[a]\n{BASE}where = {{ field = "country", op = "is_set" }}', r'"country".*properties\.country'),
+    "half a ratio": ('[a]\nkind = "ratio"\nnumerator = { kind = "count", event = "x" }', '"denominator" is missing'),
+    "ratio event": ('[a]\nkind = "ratio"\nevent = "x"', 'key "event" of a ratio belongs into'),
+    "measure": ('[a]\nkind = "count"\nevent = "x"\nmeasure = "active_days"', 'belongs to kind "engagement"'),
+    "space": ('["a b"]\nkind = "count"\nevent = "x"', r"without spaces.*\(found ' '\)"),
+    "reserved": (f"[variant]\n{BASE}", '"variant" is kept for a column'),
+    "suffix": (f"[a__mature]\n{BASE}", '"a__mature" is kept for a column'),
+    "name": (f'[a]\n{BASE}name = "b"', 'unknown key "name"'),
+}
+
+
+@pytest.mark.parametrize("case", WRONG, ids=WRONG)
+def test_a_wrong_definition_is_told_where_and_what(write, case):
+    text, message = WRONG[case]
+    with pytest.raises(MetricsError, match=message) as caught:
+        load_metrics(write(shop=text))
+    assert "shop.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_metrics_of_one_name_are_told_with_both_files(write):
+    with pytest.raises(MetricsError, match=r"b\.toml.*\[orders\].*a\.toml"):
+        load_metrics(write(a=f"[orders]\n{BASE}", b=f"[orders]\n{BASE}"))
+    with pytest.raises(MetricsError, match=r"\[Orders\]: the name is taken by \[orders\]"):
+        load_metrics(write(a=f"[orders]\n{BASE}", b=f"[Orders]\n{BASE}"))
+
+
+def test_the_fingerprint_changes_with_what_changes_numbers_and_not_with_words():
+    base = Metric(name="a", kind="conversion", event="purchase")
+    same = Metric(name="a", kind="conversion", event="purchase", owner="growth", goal=0.1, description="…")
+    assert base.fingerprint == same.fingerprint
+    changed = [
+        Metric(name="a", kind="conversion", event="buy"),
+        Metric(name="a", kind="conversion", event="purchase", window="7d"),
+        Metric(name="a", kind="conversion", event="purchase", direction="decrease"),
+        Metric(name="a", kind="conversion", event="purchase", where={"field": "value", "op": "is_set"}),
+    ]
+    assert len({metric.fingerprint for metric in (base, *changed)}) == 5

@@ -1,0 +1,106 @@
+"""The SQL itself: what is run is what was reviewed, and calls only what every engine has."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+import pytest
+import sqlglot
+
+from metrics.model import Metric, MetricsError, Part
+from metrics.sql import exposures, freshness, metric_sql, moments, units
+from metrics.sql.plan import measures_of, plan_units
+from metrics.sql.tree import ALLOWED, build, column, functions, literal, pointer, render
+
+GOLDEN = Path(__file__).parent / "golden"
+WHERE = {
+    "all": [
+        {"field": "properties.country", "op": "in", "value": ["JP", "日本"]},
+        {"not": {"field": "properties.version", "op": "semver_lt", "value": "2.0.0-rc.1"}},
+        {"field": "properties.at", "op": "gte", "value": "2026-01-31"},
+        {"field": "properties.plan", "op": "matches", "value": "^pro"},
+    ]
+}
+METRICS = {
+    "checkout": Metric(name="checkout", kind="conversion", event="purchase", where=WHERE, window="7d"),
+    "売上": Metric(
+        name="売上", kind="revenue", event="purchase", value="properties.amount", currency="JPY", window="14d",
+        winsorize=0.999, covariate="14d",
+    ),
+    "active": Metric(name="active", kind="engagement", event="view", measure="active_days"),
+    "clicks_per_view": Metric(
+        name="clicks_per_view", kind="ratio", numerator=Part(kind="count", event="click"),
+        denominator=Part(kind="count", event="view"),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def statements(experiment_of):
+    experiment = experiment_of(
+        *METRICS, from_exposure=["device"], from_units=["国"], end=dt.date(2026, 2, 6), key="対照's"
+    )
+    plan = plan_units(experiment, METRICS)
+    zone = dt.UTC
+    return {
+        "unit_days": freshness.stamped_unit_days(measures_of(list(METRICS.values()))),
+        "stale_days": freshness.stale_days(measures_of(list(METRICS.values()))),
+        "first_exposures": exposures.first_exposures(experiment, zone),
+        "enrolled": units.enrolled(plan),
+        "contributions": units.contributions(plan),
+        "unit_metrics": units.unit_metrics(plan),
+        "published": units.published(plan),
+        "sums": moments.grouped_sums(plan, crowded=[1]),
+        "sums_in_limbs": moments.grouped_sums(plan, limbs=True),
+    }
+
+
+def test_the_sql_is_the_reviewed_one(statements):
+    """After a wanted change: run once with UPDATE_GOLDEN=1 and review the difference."""
+    for name, tree in statements.items():
+        text = render(tree) + "\n"
+        path = GOLDEN / f"{name}.sql"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), name
+
+
+def test_every_statement_also_renders_for_spark_and_parses_there(statements):
+    for name, tree in statements.items():
+        text = render(tree, "spark")
+        assert sqlglot.parse_one(text, read="spark"), name
+        for foreign in ("QUANTILE_DISC", "JSON_EXTRACT_STRING", "PERCENTILE_APPROX", "INT128", "EPOCH_US"):
+            assert foreign not in text, (name, foreign)
+
+
+def test_only_allowed_functions_are_called(statements):
+    called = set().union(*(functions(tree) for tree in statements.values()))
+    assert called <= ALLOWED
+    with pytest.raises(MetricsError, match="calls ARG_MAX"):
+        render(build("SELECT ARG_MAX(a, b) FROM t"))
+
+
+def test_a_literal_and_a_name_stay_what_they_are():
+    nasty = "it's \"quoted\" -- \\ /* 😀"
+    tree = build("SELECT $name FROM t WHERE x = $text", name=column(nasty), text=nasty)
+    parsed = sqlglot.parse_one(render(tree), read="duckdb")
+    assert parsed.expressions[0].name == nasty
+    assert parsed.find(sqlglot.exp.EQ).expression.name == nasty
+    assert pointer(["a/b", "c~d"]).name == "/a~1b/c~0d"
+    assert literal(None).sql() == "NULL"
+
+
+def test_the_sql_of_a_metric_for_people_runs_and_gives_its_sums(bench, experiment_of):
+    metric = Metric(name="spend", kind="sum", event="$purchase", window="2d")
+    engine, experiment = bench.engine(metric), experiment_of("spend")
+    bench.exposure(1, dt.date(2026, 1, 10), "A")
+    bench.event(1, dt.date(2026, 1, 11), event="$purchase", value=2.5)
+    bench.prepare(engine, experiment)
+    sql = engine.sql_of(metric, experiment)
+    assert bench.con.execute(sql, {"as_of": dt.date(2026, 1, 12)}).fetchall() == [
+        (1, "A", 1, 1, 2_500_000, 2_500_000**2)
+    ]
+    general = metric_sql(metric)
+    assert "'$purchase'" in general
+    for place in ("$experiment", "$environment", "$unit_type", "$as_of"):
+        assert place in general

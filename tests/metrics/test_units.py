@@ -1,0 +1,306 @@
+"""Unit metrics and moments against a recomputation that goes through every event of every unit."""
+
+import datetime as dt
+import math
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from metrics.model import Metric, Part
+
+BASE = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
+WHERE = {"field": "properties.country", "op": "equals", "value": "JP"}
+
+METRICS = (
+    Metric(name="bought", kind="conversion", event="purchase"),
+    Metric(name="bought_2d", kind="conversion", event="purchase", window="2d", covariate="2d"),
+    Metric(name="bought_6h", kind="conversion", event="purchase", window="6h"),
+    Metric(name="売上", kind="revenue", event="purchase", value="value", currency="JPY", window="36h", covariate="3d"),
+    Metric(name="revenue_jp", kind="sum", event="purchase", value="properties.amount", where=WHERE),
+    Metric(name="views", kind="count", event="view", window="3d"),
+    Metric(name="active", kind="engagement", event="view", measure="active_days", covariate="1d"),
+    Metric(
+        name="value_per_view",
+        kind="ratio",
+        numerator=Part(kind="sum", event="purchase", currency="JPY"),
+        denominator=Part(kind="count", event="view"),
+        window="1d",
+    ),
+)  # fmt: skip
+
+# On the edges of days and windows, and a microsecond beside them.
+OFFSETS = st.builds(
+    lambda quarter, micro: BASE + quarter * 6 * HOUR + dt.timedelta(microseconds=micro),
+    st.integers(-16, 24),
+    st.sampled_from([0, 0, -1, 1]),
+)
+WHEN = st.one_of(OFFSETS, OFFSETS.map(lambda at: at.date()))
+UNITS = st.integers(0, 5)
+EXPOSURES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "unit": UNITS,
+            "at": WHEN,
+            "variant": st.sampled_from(["A", "A", "A", "B", "B", "ghost"]),
+            "environment": st.sampled_from(["production", "production", "production", "staging"]),
+            "iteration": st.sampled_from([1, 1, 1, 2]),
+        }
+    ),
+    max_size=9,
+)
+EVENTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "unit": UNITS,
+            "at": WHEN,
+            "event": st.sampled_from(["purchase", "purchase", "view", "other"]),
+            "environment": st.sampled_from(["production", "production", "production", "staging"]),
+            "value": st.one_of(st.none(), st.decimals("-99", "9999", places=6)),
+            "currency": st.sampled_from(["JPY", "JPY", "EUR", None]),
+            "properties": st.sampled_from(
+                [
+                    "{}",
+                    '{"country": "JP", "amount": 12.5}',
+                    '{"country": "JP", "amount": "3.25"}',
+                    '{"country": "JP", "amount": "much"}',
+                    '{"country": "US", "amount": 7}',
+                ]
+            ),
+        }
+    ),
+    max_size=30,
+)
+AMOUNTS = {
+    '{"country": "JP", "amount": 12.5}': Decimal("12.5"),
+    '{"country": "JP", "amount": "3.25"}': Decimal("3.25"),
+    '{"country": "JP", "amount": "much"}': Decimal(0),
+}
+
+
+def is_date(at):
+    return not isinstance(at, dt.datetime)
+
+
+def day_of(at):
+    return at if is_date(at) else at.astimezone(dt.UTC).date()
+
+
+def instant_of(at):
+    return dt.datetime.combine(at, dt.time(), dt.UTC) if is_date(at) else at
+
+
+def between(exposed, at, begin, end):
+    """Whether an event lies in [exposure + begin, exposure + end), at the precision that both sides have."""
+    if is_date(exposed) or is_date(at):
+        first = day_of(exposed) + dt.timedelta(days=math.floor(begin / (24 * HOUR)))
+        last = None if end is None else day_of(exposed) + dt.timedelta(days=math.ceil(end / (24 * HOUR)))
+        return day_of(at) >= first and (last is None or day_of(at) < last)
+    return at >= exposed + begin and (end is None or at < exposed + end)
+
+
+def happened(event, part):
+    if event["event"] != part.event or event["environment"] != "production":
+        return False
+    if part.where is not None and event["properties"] not in AMOUNTS:
+        return False
+    return part.currency is None or event["currency"] in (part.currency, None)
+
+
+def measured(events, part):
+    """The number of a part, from the events that count."""
+    found = [event for event in events if happened(event, part)]
+    match part.kind, part.measure:
+        case "conversion", _:
+            return Fraction(bool(found))
+        case "count", _:
+            return Fraction(len(found))
+        case "engagement", "active_days":
+            return Fraction(len({day_of(event["at"]) for event in found}))
+        case _:
+            if part.value == "properties.amount":
+                return sum((Fraction(AMOUNTS[event["properties"]]) for event in found), Fraction(0))
+            return sum((Fraction(event["value"] or 0) for event in found), Fraction(0))
+
+
+def expected_units(exposures, events, as_of):
+    """Unit → (variant, {metric: (mature, values)})."""
+    units = {}
+    for unit in {row["unit"] for row in exposures}:
+        mine = [
+            row
+            for row in exposures
+            if row["unit"] == unit and row["environment"] == "production" and row["iteration"] == 1
+        ]
+        if not mine:
+            continue
+        # Insertion order is the order of ids, which decides between rows of one instant.
+        first = min(mine, key=lambda row: instant_of(row["at"]))
+        others = [row for row in mine if row["variant"] != first["variant"] and day_of(row["at"]) <= as_of]
+        if day_of(first["at"]) > as_of or others or first["variant"] == "ghost":
+            continue
+        own = [event for event in events if event["unit"] == unit and day_of(event["at"]) <= as_of]
+        units[unit] = (
+            first["variant"],
+            {metric.name: expected_values(metric, first["at"], own, as_of) for metric in METRICS},
+        )
+    return units
+
+
+def expected_values(metric, exposed, events, as_of):
+    window = None if metric.window_s is None else dt.timedelta(seconds=metric.window_s)
+    inside = [event for event in events if between(exposed, event["at"], dt.timedelta(), window)]
+    values = [measured(inside, part) for part in metric.parts]
+    if metric.covariate_s is not None:
+        pre = dt.timedelta(seconds=metric.covariate_s)
+        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta())]
+        values.append(measured(earlier, metric.parts[0]))
+    end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
+    if window is None:
+        mature = True
+    elif is_date(exposed):
+        mature = day_of(exposed) + dt.timedelta(days=math.ceil(window / (24 * HOUR))) <= end.date()
+    else:
+        mature = exposed + window <= end
+    return mature, values
+
+
+def moments_of(rows):
+    """n, means and covariances (n - 1), in fractions."""
+    n = len(rows)
+    if not n:
+        return 0, None, None
+    width = range(len(rows[0]))
+    means = [sum((row[i] for row in rows), Fraction(0)) / n for i in width]
+    if n == 1:
+        return n, means, None
+    cov = [
+        [sum(((row[i] - means[i]) * (row[j] - means[j]) for row in rows), Fraction(0)) / (n - 1) for j in width]
+        for i in width
+    ]
+    return n, means, cov
+
+
+@pytest.fixture(scope="module")
+def shared(make_bench):
+    """One connection for all examples: making the tables takes longer than using them."""
+    made = make_bench()
+    yield made
+    made.con.close()
+
+
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(exposures=EXPOSURES, events=EVENTS, as_of=st.integers(-3, 6).map(lambda d: (BASE + d * 24 * HOUR).date()))
+@example(exposures=[], events=[], as_of=BASE.date())
+def test_moments_are_those_of_going_through_every_event(
+    shared, experiment_of, rows_of, exposures, events, as_of
+):
+    """Windows, precision, filters, currencies, covariates, mixed and unknown variants, environments at once."""
+    bench = shared.emptied()
+    bench.insert("exposures", [rows_of.exposure(number=number, **row) for number, row in enumerate(exposures)])
+    bench.insert("events", [rows_of.event(number=number, **row) for number, row in enumerate(events)])
+    engine, experiment = bench.engine(*METRICS), experiment_of(*(metric.name for metric in METRICS))
+    bench.prepare(engine, experiment)
+    cells = bench.cells(engine, experiment, as_of)
+    units = expected_units(exposures, events, as_of)
+    assert engine.counts(bench.con, experiment, as_of) == {
+        arm: sum(variant == arm for variant, _ in units.values()) for arm in "AB"
+    }
+    for metric in METRICS:
+        for arm in "AB":
+            rows = [values[metric.name] for variant, values in units.values() if variant == arm]
+            n, means, cov = moments_of([values for mature, values in rows if mature])
+            cell = cells[metric.name, arm, None]
+            assert (cell.moments.n, cell.n_immature) == (n, len(rows) - n), metric.name
+            if n:
+                assert cell.moments.mean == pytest.approx([float(mean) for mean in means], rel=1e-14), metric.name
+            if n > 1:
+                got = [number for line in cell.moments.cov for number in line]
+                want = [float(number) for line in cov for number in line]
+                assert got == pytest.approx(want, rel=1e-12), metric.name
+
+
+def test_many_days_at_once_are_the_days_one_by_one(bench, experiment_of):
+    metric = Metric(name="bought", kind="conversion", event="purchase", window="2d", covariate="1d")
+    engine, experiment = bench.engine(metric), experiment_of("bought")
+    for unit in range(12):
+        bench.exposure(unit, BASE + unit * 7 * HOUR, "AB"[unit % 2])
+        bench.event(unit, BASE + unit * 13 * HOUR)
+    bench.prepare(engine, experiment)
+    days = [(BASE + day * 24 * HOUR).date() for day in range(8)]
+    at_once = engine.moments(bench.con, experiment, days)
+    one_by_one = [row for day in days for row in engine.moments(bench.con, experiment, day)]
+    assert at_once == one_by_one
+    assert len({row.moments.mean for row in at_once}) > 2
+
+
+def test_a_purchase_on_the_day_of_a_dated_exposure_counts(bench, experiment_of):
+    metric = Metric(name="bought", kind="conversion", event="purchase", window="1d")
+    engine, experiment = bench.engine(metric), experiment_of("bought")
+    bench.exposure(1, BASE.date(), "A")
+    bench.event(1, BASE.date())
+    bench.exposure(2, BASE + 23 * HOUR, "B")
+    bench.event(2, BASE.date())
+    bench.prepare(engine, experiment)
+    cells = bench.cells(engine, experiment, (BASE + 48 * HOUR).date())
+    assert cells["bought", "A", None].moments.mean == (1.0,)
+    assert cells["bought", "B", None].moments.mean == (1.0,)
+
+
+def test_enrolment_ends_with_the_experiment_in_the_time_zone_of_the_workspace(make_bench, experiment_of):
+    """A roll-out afterwards gives everybody the treatment; that makes nobody mixed, and enrols nobody."""
+    bench = make_bench(timezone="Asia/Tokyo")
+    metric = Metric(name="bought", kind="conversion", event="purchase")
+    experiment = experiment_of("bought", start=dt.date(2026, 1, 10), end=dt.date(2026, 1, 11))
+    engine = bench.engine(metric)
+    last = dt.datetime(2026, 1, 11, 14, 59, 59, tzinfo=dt.UTC)  # 23:59:59 in Tokyo
+    bench.exposure(1, last, "A")
+    bench.exposure(1, last + dt.timedelta(seconds=1), "B")
+    bench.exposure(2, last + dt.timedelta(seconds=1), "B")
+    bench.exposure(3, dt.datetime(2026, 1, 9, 15, tzinfo=dt.UTC), "B")
+    bench.exposure(4, dt.datetime(2026, 1, 9, 14, 59, tzinfo=dt.UTC), "B")
+    bench.prepare(engine, experiment)
+    assert engine.counts(bench.con, experiment, dt.date(2026, 1, 20)) == {"A": 1, "B": 1}
+    (left_out,) = engine.exclusions(bench.con, experiment, dt.date(2026, 1, 20))
+    assert (left_out.reason, left_out.count, left_out.of) == (
+        "only seen before the start or after the end",
+        2,
+        "units",
+    )
+
+
+def test_assigned_population_starts_with_the_assignment(bench, experiment_of, rows_of):
+    metric = Metric(name="bought", kind="conversion", event="purchase")
+    experiment = experiment_of("bought", population="assigned")
+    engine = bench.engine(metric)
+    bench.insert("assignments", [rows_of.exposure(1, BASE, "A", 1)])
+    bench.exposure(1, BASE + 2 * HOUR, "A")
+    bench.exposure(2, BASE + 2 * HOUR, "B")
+    bench.event(1, BASE + HOUR)
+    bench.prepare(engine, experiment)
+    cells = bench.cells(engine, experiment, BASE.date())
+    assert engine.counts(bench.con, experiment, BASE.date()) == {"A": 1, "B": 0}
+    assert cells["bought", "A", None].moments.mean == (1.0,)
+    assert cells["bought", "B", None].moments.n == 0
+
+
+def test_order_of_arrival_does_not_decide_which_exposure_was_first(make_bench, experiment_of, rows_of):
+    experiment = experiment_of("bought")
+    found = []
+    for reverse in (False, True):
+        bench = make_bench()
+        rows = [
+            rows_of.exposure(1, BASE, "A", 1, attributes='{"device": "ios"}'),
+            rows_of.exposure(1, BASE, "A", 2, attributes='{"device": "web"}'),
+        ]
+        bench.insert("exposures", rows[::-1] if reverse else rows)
+        engine = bench.engine(Metric(name="bought", kind="conversion", event="purchase"))
+        bench.prepare(engine, experiment)
+        found.append(bench.rows("first_exposures", "unit_key, exposed_at, attributes"))
+    assert found[0] == found[1]
+    assert found[0][0][2] == '{"device": "ios"}'
