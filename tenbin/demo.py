@@ -58,7 +58,7 @@ class DemoTruth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_demo(
-    root: Path, *, units: int = 50_000, days: int = 21, seed: int = 20260302, progress: Progress | None = None
+    root: Path, *, units: int = 50_000, days: int = 21, seed: int = 7, progress: Progress | None = None
 ) -> DemoTruth:
     """Write the demo workspace into `root`.
 

@@ -2,7 +2,7 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -265,7 +265,7 @@ def _experiment(
     days: int,
     seed: int,
     weights: dict[str, float],
-    slices: list[tuple[tuple[int, int], ...]],
+    slices: Sequence[tuple[tuple[int, int], ...]],
     owner: str,
     hypothesis: str,
     metrics: MetricRoles,
