@@ -25,7 +25,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 from lake import faults
 from lake.errors import LakeError
 from lake.sql import identifier, literal, text_list
-from lake.tables import DELTA_TYPES, Column, Table
+from lake.tables import DELTA_TYPES, TABLES, Column, Table
 
 _DUCKDB_TYPES = {delta: duck for duck, delta in DELTA_TYPES.items()}
 _RETRIES = 20
@@ -120,9 +120,13 @@ def relation(folder: Path, names: Sequence[Column], data: Sequence[DataFile], ex
         return f"SELECT {empty} WHERE false"
     listed = ", ".join(identifier(column.name) for column in names)
     paths = text_list(str(folder / file.path) for file in data)
-    return (
-        f"SELECT {listed} FROM read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
-    )
+    files = f"read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
+    declared = TABLES[folder.name].names if folder.name in TABLES else ()
+    if added := [column for column in names if column.name not in declared]:
+        # No file needs to have an added column yet.
+        typed = ", ".join(f"CAST(NULL AS {column.type}) AS {identifier(column.name)}" for column in added)
+        files = f"(SELECT * FROM {files} UNION ALL BY NAME SELECT {typed} WHERE false)"
+    return f"SELECT {listed} FROM {files}"
 
 
 def write_parquet(
