@@ -210,10 +210,22 @@ def _shards(phase: Phase, bucketing: Bucketing | None, at: str) -> None:
     _ranges(phase.slice, bucketing.total_shards, f"{at}.slice")
     split = [part for ranges in phase.ranges.values() for part in ranges]
     _ranges(split, bucketing.total_shards, f"{at}.ranges")
-    if sum(end - start for start, end in split) != bucketing.total_shards:
+    if _count(split) != bucketing.total_shards:
         raise AssignmentsError(
             f"{at}.ranges: leave shards to no variant; together they must cover 0 to {bucketing.total_shards}"
         )
+    whole = sum(phase.weights.values())
+    for variant, ranges in phase.ranges.items():
+        quota = phase.weights[variant] / whole * bucketing.total_shards
+        if abs(_count(ranges) - quota) > 1:
+            raise AssignmentsError(
+                f'{at}.ranges: "{variant}" owns {_count(ranges)} of {bucketing.total_shards} shards, but its '
+                f"weight asks for {quota:.0f}; the split must carry out the weights"
+            )
+
+
+def _count(ranges: Iterable[Range]) -> int:
+    return sum(end - start for start, end in ranges)
 
 
 def _ranges(ranges: Iterable[Range], total_shards: int, at: str) -> None:

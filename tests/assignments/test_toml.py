@@ -198,6 +198,7 @@ def test_what_is_wrong_is_said(definition, edit, message):
     ("ranges", "message"),
     [
         ({"A": [[0, 5000]], "B 😀": [[5000, 9999]]}, "leave shards to no variant"),
+        ({"A": [[0, 4000]], "B 😀": [[4000, 10000]]}, '"A" owns 4000 of 10000 shards, .* asks for 5000'),
         ({"A": [[0, 10000]]}, "names the variants A; the weights name A, B 😀"),
     ],
 )
