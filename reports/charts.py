@@ -52,6 +52,7 @@ def forest(pairs: Sequence[Pair], metrics: dict[str, MetricDefinition], *, sever
         badge = words.reading(pair.head, row, metric)
         label = f"{row.metric} · {row.variant}" if several else row.metric
         estimate, interval = fmt.lift(row.estimate, row.lower, row.upper)
+        hover = f"{row.metric} · {row.variant} vs {row.baseline}: {estimate} ({interval}), {badge.word}"
         traces.append(
             {
                 "type": "scatter",
@@ -66,11 +67,7 @@ def forest(pairs: Sequence[Pair], metrics: dict[str, MetricDefinition], *, sever
                     "symbol": _symbol(badge),
                     "line": {"width": 2, "color": f"--{badge.tone}"},
                 },
-                "hovertext": [
-                    text(
-                        f"{row.metric} · {row.variant} vs {row.baseline}: {estimate} ({interval}), {badge.word}"
-                    )
-                ],
+                "hovertext": [text(hover)],
                 "hoverinfo": "text",
                 "showlegend": False,
             }

@@ -3,7 +3,6 @@
 import datetime as dt
 import math
 import re
-
 from typing import TypeGuard
 
 MISSING = "—"
@@ -91,6 +90,10 @@ def _interval(
         return MISSING, MISSING
     width = max(known) - min(known) or abs(known[0])
     decimals = least if width == 0 else min(_MAX_DECIMALS, max(least, 1 - math.floor(math.log10(width))))
+
+    # A bound beside zero must not be rounded onto it: that is what decides.
+    while decimals < _MAX_DECIMALS and any(value and abs(value) < 0.5 * 10**-decimals for value in known):
+        decimals += 1
 
     def text(value: float | None) -> str:
         return _signed(factor * value, decimals) + unit if _finite(value) else MISSING

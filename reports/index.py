@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from reports import tables, words
 from reports import format as fmt
+from reports import tables, words
 from reports.page import health_of
 from reports.readout import MetricDefinition, Readout
 from reports.select import Pair, pairs

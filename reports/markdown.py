@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from reports import format as fmt
 from reports.page import Page, health_of
+from reports.readout import Readout
 from reports.tables import Line
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
@@ -18,7 +19,8 @@ def to_markdown(page: Page) -> str:
         *([f"> **Sample ratio mismatch.** {escape(page.srm_sentence)}"] if readout.srm.failed else []),
         f"**{page.verdict.icon} {page.verdict.word}.** {escape(page.sentence)}",
         _bullets(page.reasons),
-        _bullets(page.cautions),
+        "\n>\n".join(f"> {escape(caution)}" for caution in page.cautions),
+        "## Design",
         _bullets(f"{name}: {value}" for name, value in (("Experiment", readout.experiment), *page.facts)),
         "## Health",
         f"**{health_of(readout).word}.** {escape(page.srm_sentence)}",
@@ -43,7 +45,8 @@ def to_markdown(page: Page) -> str:
             numeric=range(1, 2),
         )
         or "Nothing was left out.",
-        f"Fingerprint `{readout.fingerprint}`, schema {readout.schema_version}, iteration {readout.iteration}.",
+        "## Where the numbers come from",
+        _bullets(_provenance(readout)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -51,6 +54,11 @@ def to_markdown(page: Page) -> str:
 def escape(text: str) -> str:
     """Text in which nothing is Markdown or HTML, on one line."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+
+
+def _provenance(readout: Readout) -> Iterable[str]:
+    yield f"Iteration {readout.iteration}, schema {readout.schema_version}"
+    yield f"Fingerprint {readout.fingerprint}"
 
 
 def _results(page: Page) -> str:

@@ -17,6 +17,12 @@ from reports.words import Badge
 from stats.results import Status
 
 _MAX_HEROES = 6
+_STATES = {
+    CheckStatus.PASSED: "passed",
+    CheckStatus.WARNING: "with a warning",
+    CheckStatus.FAILED: "failed",
+    CheckStatus.NOT_APPLICABLE: "not applicable",
+}
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -132,6 +138,8 @@ def health_of(readout: Readout) -> Badge:
         return Badge("Failed", "✕", "bad")
     if CheckStatus.WARNING in states:
         return Badge("Warnings", "!", "warn")
+    if readout.srm.p_value is None and CheckStatus.PASSED not in states:
+        return Badge("Not tested", "–", "neutral")
     return Badge("Healthy", "✓", "good")
 
 
@@ -163,7 +171,7 @@ def _cautions(readout: Readout, overall: Sequence[Pair]) -> tuple[str, ...]:
     if any(pair.head.status is Status.WITHHELD for pair in overall):
         until = f" on {readout.planned_end}" if readout.planned_end else ""
         found.append(
-            f"Withheld: with a fixed horizon, intervals and p-values are read once, at the planned end{until}. "
+            f"Withheld: with a fixed horizon, intervals and p-values are read once, at the end{until}. "
             "Until then only estimates and counts are shown."
         )
     if any(pair.head.n_immature for pair in overall):
@@ -182,8 +190,10 @@ def _split(readout: Readout) -> tuple[Badge, str]:
     if srm.failed:
         return (
             Badge("Failed", "✕", "bad"),
-            f"The variants did not get the units that their weights make expect ({numbers}). "
-            "Something assigns or loses units unevenly, so no result below can be trusted until it is found.",
+            (
+                f"The variants did not get the units that their weights make expect ({numbers}). Something "
+                "assigns or loses units unevenly, so no result below can be trusted until it is found."
+            ),
         )
     return (
         Badge("Passed", "✓", "good"),
@@ -197,7 +207,7 @@ def _pulse(readout: Readout) -> str:
     if readout.srm.p_value is None:
         split = "split not tested"
     parts = [
-        f"{number} check{'' if number == 1 else 's'} {words.CHECKS[status].word.lower()}"
+        f"{number} check{'' if number == 1 else 's'} {_STATES[status]}"
         for status, number in counts.items()
         if number
     ]
@@ -232,8 +242,22 @@ def _severity(status: CheckStatus) -> int:
 
 
 def _check(check: Check) -> CheckLine:
-    numbers = tuple((name.replace("_", " "), fmt.raw(value)) for name, value in sorted(check.numbers.items()))
-    return CheckLine(check.name.replace("_", " "), words.CHECKS[check.status], check.message, numbers)
+    numbers = tuple((_spaced(name), _number(name, value)) for name, value in sorted(check.numbers.items()))
+    return CheckLine(_capital(_spaced(check.name)), words.CHECKS[check.status], check.message, numbers)
+
+
+def _number(name: str, value: float | str | None) -> str:
+    if isinstance(value, float) and name.endswith(("share", "rate")):
+        return fmt.percent(value)
+    return fmt.raw(value)
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
 
 
 def _groups(lines: Sequence[Line]) -> tuple[tuple[str, tuple[tuple[str, tuple[Line, ...]], ...]], ...]:

@@ -22,14 +22,14 @@ _HASHED = re.compile(r"-[0-9a-f]{8}$")
 def slug(key: str) -> str:
     """Folder name of an experiment, in the letters of its own script.
 
-    A key that is already a plain name stays as it is. Any other gets eight hexadecimal digits of its hash, and
-    so does one that looks as if it had them: no two keys share a folder. Upper case and decomposed accents
-    count as "other", because some file systems do not tell them apart.
+    A key that is already a plain name stays as it is. Any other gets eight hexadecimal digits of its hash,
+    and so does one that looks as if it had them: no two keys share a folder. Upper case and decomposed
+    accents count as "other", because some file systems do not tell them apart.
     """
     folded = unicodedata.normalize("NFC", key).casefold()
     safe = "".join(letter if _kept(letter) else "-" for letter in folded)
     safe = _shortened(re.sub(r"-{2,}", "-", safe).strip("-._"))
-    if safe == key and safe not in _RESERVED and not _HASHED.search(safe):
+    if safe and safe == key and safe not in _RESERVED and not _HASHED.search(safe):
         return safe
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{safe or 'experiment'}-{digest}"

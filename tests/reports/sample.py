@@ -31,7 +31,7 @@ def metric(name: str, kind: str, role: str, **extra: Any) -> MetricDefinition:
         "role": role,
         "direction": "increase",
         "definition": f'[{name}]\nkind = "{kind}"\nevent = "purchase"\n',
-        "sql": f"SELECT unit_key, SUM(value_sum) AS {name}\nFROM unit_days\nWHERE occurred_on < DATE '2026-02-23'\n",
+        "sql": f"SELECT unit_key, SUM(value_sum) AS {name}\nFROM unit_days\nWHERE events < 3 & 4\n",
         "owner": "growth",
     } | extra
     return MetricDefinition(**values)
@@ -314,10 +314,10 @@ def statuses() -> Readout:
     """Every status, nulls wherever a number may be missing, and a metric that nobody defined."""
     base = withheld()
     template = next(row for row in winner().results if row.scale == "relative")
-    undefined: dict[str, Any] = {
-        "status": Status.UNDEFINED, "estimate": None, "lower": None, "upper": None, "p_value": None, "log10_p": None,
-        "p_adjusted": None, "mean_variant": None, "mean_baseline": None, "n_variant": 0, "n_baseline": 0,
-    }  # fmt: skip
+    numbers = ("estimate", "std_error", "lower", "upper", "p_value", "log10_p", "p_adjusted")
+    unknown = dict.fromkeys((*numbers, "mean_variant", "mean_baseline"))
+    undefined: dict[str, Any] = unknown | {"status": Status.UNDEFINED, "n_variant": 0, "n_baseline": 0}
+    bare = dict.fromkeys(("lower", "upper", "p_value", "p_adjusted"))
     replace = msgspec.structs.replace
     absolute = next(row for row in winner().results if row.scale == "absolute")
     return replace(
@@ -328,10 +328,16 @@ def statuses() -> Readout:
             replace(template, metric="undefined_metric", reasons=("no_kept_shard",), **undefined),
             replace(absolute, metric="revenue_per_user", role="secondary"),
             replace(
-                template, metric="revenue_per_user", role="secondary", headline=False, status=Status.UNBOUNDED,
-                reasons=("baseline_not_positive",), lower=None, upper=None,
+                template,
+                metric="revenue_per_user",
+                role="secondary",
+                headline=False,
+                status=Status.UNBOUNDED,
+                reasons=("baseline_not_positive",),
+                lower=None,
+                upper=None,
             ),
-            replace(template, metric="checkout_conversion", status=Status.WITHHELD, lower=None, upper=None, p_value=None),
+            replace(template, metric="checkout_conversion", status=Status.WITHHELD, **bare),
             replace(absolute, metric="page_latency", role="guardrail", upper=math.inf, lower=None),
         ),
         series=(),
