@@ -1,4 +1,4 @@
-"""Data-quality checks: what may be wrong with the records behind an experiment, each as a finding in a sentence.
+"""Data-quality checks: what may be wrong with the records behind an experiment, each told in a sentence.
 
 Checks of the lake look at everything that was ingested; checks of an experiment look at its records up to an
 as-of day. A check that can't be made says `not_applicable`, which is never a pass.
@@ -172,7 +172,8 @@ def _share(count: int, total: int) -> float:
 
 def _ingested(con: Connection) -> tuple[int, int, int]:
     row = con.execute(
-        "SELECT COALESCE(SUM(rows), 0), COALESCE(SUM(quarantined), 0), COALESCE(SUM(duplicates), 0) FROM ingested"
+        "SELECT COALESCE(SUM(rows), 0), COALESCE(SUM(quarantined), 0), COALESCE(SUM(duplicates), 0) FROM "
+        "ingested"
     ).fetchall()[0]
     return int(row[0]), int(row[1]), int(row[2])
 

@@ -117,8 +117,8 @@ def _check_metric(metric: Metric, where: str) -> None:
         _check_duration(getattr(metric, key), f'{where}: key "{key}"')
     if metric.covariate_s is not None and metric.covariate_s % DAY_S:
         raise MetricsError(
-            f'{where}: key "covariate" is "{metric.covariate}"; write whole days, as in "14d", so that it covers '
-            "the same time at day precision"
+            f'{where}: key "covariate" is "{metric.covariate}"; write whole days, as in "14d", so that it '
+            "covers the same time at day precision"
         )
     _check_winsorize(metric, where)
 

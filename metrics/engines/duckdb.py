@@ -1,7 +1,7 @@
 """The DuckDB engine: lake → partials → unit metrics → moments, on a connection that has the lake's views.
 
-Every method that only reads works on any DuckDB connection (session time zone UTC) with tables or views in the
-lake's columns; `refresh_*` and `write_*` also need the `Lake`.
+Every method that only reads works on any DuckDB connection (session time zone UTC) with tables or views in
+the lake's columns; `refresh_*` and `write_*` also need the `Lake`.
 """
 
 import datetime as dt
@@ -74,19 +74,15 @@ class Engine:
     def refresh_unit_days(self, con: Connection, *, until: dt.date | None = None) -> StepReport:
         """Bring `unit_days` up to date: days whose events changed, or all when a measure is new.
 
-        A day's stamp (its measures, number of rows and latest batch) tells whether it is current, so late rows
-        cost only their own days.
+        A day's stamp (its measures, number of rows and latest batch) tells whether it is current, so late
+        rows cost only their own days.
 
         Args:
             con: a connection of the lake.
             until: the last day to look at; all when absent.
-
-        Raises:
-            MetricsError: a revenue metric without currency would add several currencies.
         """
         begun = time.perf_counter()
         measures = measures_of(list(self.metrics.values()))
-        refuse_mixed_currencies(con, list(self.metrics.values()))
         sql, rows = render(freshness.stamped_unit_days(measures)), 0
         for days in _runs(self.stale_days(con, until=until)):
             bounds = {"first": days[0], "last": days[-1]}
@@ -158,7 +154,8 @@ class Engine:
         """The moments as of a day, or of many days, which share what they are made from.
 
         Raises:
-            MetricsError: a value is too large to be added up exactly.
+            MetricsError: a value is too large to be added up exactly, or a metric without currency would add
+                several currencies.
         """
         days = [as_of] if isinstance(as_of, dt.date) else sorted(set(as_of))
         rows, _ = self._moments_of(con, plan_units(experiment, self.metrics), days)
@@ -204,7 +201,7 @@ class Engine:
     # --- what the readout needs besides --------------------------------------------------------------------
 
     def counts(self, con: Connection, experiment: Experiment, as_of: dt.date) -> dict[str, int]:
-        """Units first exposed to each variant by `as_of`, without those seen in two: what the SRM test counts."""
+        """Units first exposed to each variant by `as_of`, without those seen in two: what SRM counts."""
         counted = dict.fromkeys(experiment.variants, 0)
         for row in self.exposures_by_day(con, experiment, as_of):
             counted[row.variant] += row.units
@@ -254,6 +251,7 @@ class Engine:
 
     def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date) -> str:
         """Make what all as-of days up to `until` share; the SQL of everything that makes unit metrics."""
+        refuse_mixed_currencies(con, [planned.metric for planned in plan.metrics])
         enrolled, contributions = render(units.enrolled(plan)), render(units.contributions(plan))
         con.execute(f"CREATE OR REPLACE TEMP TABLE {units.ENROLLED} AS {enrolled}")
         try:
@@ -297,7 +295,8 @@ def moments_frame(rows: Sequence[MomentRow]) -> pl.DataFrame:
             (
                 row.experiment, row.iteration, row.phase, row.variant, row.segment, row.metric, row.as_of,
                 row.moments.n, row.n_immature, list(row.columns), list(row.moments.mean),
-                [number for line in row.moments.cov for number in line], row.cap, row.clipped, row.fingerprint,
+                [number for line in row.moments.cov for number in line], row.cap, row.clipped,
+                row.fingerprint,
             )
             for row in rows
         ],
@@ -341,7 +340,7 @@ def _sums(con: Connection, plan: UnitPlan, sqls: Sequence[str], as_of: dt.date) 
 def _too_large(plan: UnitPlan, reason: Exception) -> MetricsError:
     valued = [p.metric.name for p in plan.metrics if any(c.aggregate == "total" for c in p.columns)]
     return MetricsError(
-        f'experiment "{plan.experiment.key}": the values of {" or ".join(valued) or "a metric"} are too large to '
-        f"be added up exactly (38 digits with six behind the point): {str(reason).splitlines()[0]}; "
+        f'experiment "{plan.experiment.key}": the values of {" or ".join(valued) or "a metric"} are too '
+        f"large to be added up exactly (38 digits with six behind the point): {str(reason).splitlines()[0]}; "
         "filter out the impossible values with `where`, or measure in a larger unit"
     )

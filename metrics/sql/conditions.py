@@ -162,7 +162,7 @@ class _Field:
         )
 
 
-def _compare(compare: Compare, field: _Field) -> exp.Expr:
+def _compare(compare: Compare, field: _Field) -> exp.Expr:  # noqa: PLR0911  (one per operator)
     op, value = compare.op, compare.value
     match op:
         case "is_set":
@@ -218,7 +218,7 @@ def _text_test(op: str, field: _Field, value: str) -> exp.Expr:
 
 
 def _instant_us(value: str) -> int:
-    """Microseconds since 1970 of a date or instant of the definition (its form was checked when it was read)."""
+    """Microseconds since 1970 of a date or instant of the definition, whose form was checked before."""
     instant = dt.datetime.fromisoformat(value)
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=dt.UTC)
@@ -241,11 +241,13 @@ def _semver_key(text: exp.Expr, is_text: exp.Expr) -> exp.Expr:
     """
     return expression(
         "CASE WHEN $is_text AND REGEXP_MATCHES($text, $pattern) THEN "
-        "LPAD(REGEXP_EXTRACT($text, $pattern, 1), 9, '0') || LPAD(REGEXP_EXTRACT($text, $pattern, 2), 9, '0') "
+        "LPAD(REGEXP_EXTRACT($text, $pattern, 1), 9, '0') || LPAD(REGEXP_EXTRACT($text, $pattern, 2), 9, "
+        "'0') "
         "|| LPAD(REGEXP_EXTRACT($text, $pattern, 3), 9, '0') || "
         "CASE WHEN REGEXP_EXTRACT($text, $pattern, 5) = '' THEN '~' ELSE ' ' || ARRAY_TO_STRING("
         "LIST_TRANSFORM(STRING_SPLIT(REGEXP_EXTRACT($text, $pattern, 5), '.'), LAMBDA part : "
-        "CASE WHEN REGEXP_MATCHES(part, '^[0-9]+$') THEN '0' || LPAD(part, 9, '0') ELSE '1' || part END), '!') "
+        "CASE WHEN REGEXP_MATCHES(part, '^[0-9]+$') THEN '0' || LPAD(part, 9, '0') ELSE '1' || part "
+        "END), '!') "
         "END END",
         is_text=is_text,
         text=text,

@@ -58,7 +58,8 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
         experiment,
         select=(
             "x.unit_key, x.unit_id, x.variant, x.exposed_at, x.day_precision, x.ruleset_version, "
-            "x.attributes, ROW_NUMBER() OVER first_seen AS place, FIRST_VALUE(x.variant) OVER first_seen AS first_variant"
+            "x.attributes, ROW_NUMBER() OVER first_seen AS place, FIRST_VALUE(x.variant) OVER first_seen "
+            "AS first_variant"
         ),
     )
     seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
@@ -74,9 +75,11 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
     return (
         build(
             "SELECT $experiment AS experiment, CAST($iteration AS INTEGER) AS iteration, "
-            "$unit_type AS unit_type, s.unit_key, s.unit_id, s.variant, CAST(1 AS INTEGER) AS phase, s.exposed_at, "
+            "$unit_type AS unit_type, s.unit_key, s.unit_id, s.variant, CAST(1 AS INTEGER) AS phase, "
+            "s.exposed_at, "
             "COALESCE(s.day_precision, FALSE) AS day_precision, w.second_variant_at, s.ruleset_version, "
-            "s.attributes FROM seen AS s LEFT JOIN switched AS w ON w.unit_key = s.unit_key WHERE s.place = 1",
+            "s.attributes FROM seen AS s LEFT JOIN switched AS w ON w.unit_key = s.unit_key WHERE "
+            "s.place = 1",
             experiment=experiment.key,
             iteration=experiment.iteration,
             unit_type=experiment.unit_type,

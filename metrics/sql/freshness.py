@@ -27,7 +27,8 @@ def stamped_unit_days(measures: Sequence[Measure]) -> exp.Query:
     """The partials of the days between `$first` and `$last` (bound), and the stamp of each day."""
     stamps = build(
         "SELECT $mark AS measure, CAST(NULL AS VARCHAR) AS unit_type, CAST(NULL AS BIGINT) AS unit_key, "
-        "occurred_on, COUNT(*) AS events, CAST(COALESCE(MAX(batch), 0) AS DECIMAL(38, 6)) AS value_sum FROM events "
+        "occurred_on, COUNT(*) AS events, CAST(COALESCE(MAX(batch), 0) AS DECIMAL(38, 6)) AS value_sum "
+        "FROM events "
         "WHERE occurred_on BETWEEN $first AND $last GROUP BY occurred_on",
         mark=mark_of(measures),
     )

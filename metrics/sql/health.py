@@ -23,7 +23,8 @@ _NOT_MIXED = "(f.second_variant_at IS NULL OR CAST(f.second_variant_at AS DATE) 
 def exposures_by_day(experiment: Experiment) -> exp.Select:
     """Day, variant, units: the first exposures of units that are analysed; bound: `$as_of`."""
     query = _first(
-        experiment, f"SELECT CAST(f.exposed_at AS DATE) AS day, f.variant, COUNT(*) AS units {_OF_EXPERIMENT} "
+        experiment,
+        f"SELECT CAST(f.exposed_at AS DATE) AS day, f.variant, COUNT(*) AS units {_OF_EXPERIMENT} "
         f"AND {_NOT_MIXED} AND f.variant IN ($variants) GROUP BY day, f.variant ORDER BY day, f.variant"
     )  # fmt: skip
     fill_list(query, "variants", experiment.variants)
@@ -73,7 +74,8 @@ def units_by_day(experiment: Experiment) -> exp.Query:
         experiment,
         "SELECT CAST(f.exposed_at AS DATE) AS day, COUNT(*) AS units, 0 AS mixed, "
         "COUNT(*) FILTER (WHERE NOT f.variant IN ($variants)) AS unknown "
-        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration GROUP BY day",
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration GROUP "
+        "BY day",
     )
     fill_list(query, "variants", experiment.variants)
     mixed = _first(
@@ -91,7 +93,8 @@ def rederived_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
     seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
     seen = seen.group_by("x.unit_id", "x.variant", dialect="duckdb")
     return build(
-        "SELECT day, COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM $derived) AS other "
+        "SELECT day, COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM "
+        "$derived) AS other "
         "FROM seen GROUP BY day",
         derived=assigned_variant_sql(experiment, "unit_id"),
     ).with_("seen", as_=seen)
@@ -140,7 +143,8 @@ def _other_currencies(plan: UnitPlan, slot: Slot) -> exp.Select:
     query = build(
         f"SELECT COUNT(*) AS n FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
         "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.occurred_on <= $as_of "
-        "AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR u.second_on > $as_of) AND $other AND $matches "
+        "AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR u.second_on > $as_of) AND $other AND "
+        "$matches "
         "AND $happened",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,

@@ -73,7 +73,8 @@ def unit_days(measures: Sequence[Measure], also: Sequence[exp.Select] = ()) -> e
         stored = expression("$id || environment", id=f"{measure.id}{ENVIRONMENT_MARK}")
         long.append(
             build(
-                "SELECT $stored AS measure, unit_type, unit_key, occurred_on, CAST($events AS BIGINT) AS events, "
+                "SELECT $stored AS measure, unit_type, unit_key, occurred_on, CAST($events AS BIGINT) AS "
+                "events, "
                 "CAST($total AS DECIMAL(38, 6)) AS value_sum FROM wide WHERE $events > 0",
                 stored=stored,
                 events=column(events),

@@ -81,8 +81,7 @@ class Bench:
     def cells(self, engine, experiment, as_of):
         """Moments by (metric, variant, segment)."""
         return {
-            (row.metric, row.variant, row.segment): row
-            for row in engine.moments(self.con, experiment, as_of)
+            (row.metric, row.variant, row.segment): row for row in engine.moments(self.con, experiment, as_of)
         }
 
 

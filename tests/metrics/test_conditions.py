@@ -18,10 +18,12 @@ CON.execute("SET TimeZone = 'UTC'; SET threads = 1")
 KEYS = ["country", "国", "a.b", 'quo"te', "sl/ash", "til~de", "0", "-", "nested"]
 TEXTS = st.one_of(
     st.sampled_from(
-        ["", "JP", "jp", "日本", "😀", "true", "1", "1.0", "-0", "007", "1e3", "NaN", "null", "it's", 'say "hi"', "a\nb",
-         "%", "_", "\\", "2026-01-31", "2026-01-31T09:00:00Z", "2026-01-31 09:00", "2026-01-31T18:00:00+09:00",
-         "2026-02-30", "0000-01-01", "2026-01-31T09:00:00.123456Z", "9999-12-31T23:59:59-14:00", "1.2.3",
-         "1.2.3-alpha.1", "1.2.3-alpha.beta", "1.2.3-alpha", "1.2.3-2", "1.2.3-10", "1.2.3+build", "1.10.0", "01.2.3"]
+        ["", "JP", "jp", "日本", "😀", "true", "1", "1.0", "-0", "007", "1e3", "NaN", "null", "it's",
+         'say "hi"', "a\nb", "%", "_",
+         "\\", "2026-01-31", "2026-01-31T09:00:00Z", "2026-01-31 09:00",
+         "2026-01-31T18:00:00+09:00", "2026-02-30", "0000-01-01", "2026-01-31T09:00:00.123456Z", "9999-12-31T23:59:59-14:00", "1.2.3",
+         "1.2.3-alpha.1", "1.2.3-alpha.beta", "1.2.3-alpha", "1.2.3-2", "1.2.3-10", "1.2.3+build",
+         "1.10.0", "01.2.3"]
     ),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=6),
     st.from_regex(r"\A-?[0-9]{1,4}(\.[0-9]{1,4})?\Z"),
@@ -43,10 +45,12 @@ JSON = st.recursive(
     max_leaves=6,
 )
 ROWS = st.lists(st.dictionaries(st.sampled_from(KEYS), JSON, max_size=6), min_size=1, max_size=12)
-FIELDS = st.lists(st.sampled_from(["country", "国", 'quo"te', "sl/ash", "til~de", "0", "-", "nested"]), min_size=1, max_size=2).map(
+FIELDS = st.lists(st.sampled_from([key for key in KEYS if "." not in key]), min_size=1, max_size=2).map(
     lambda parts: "properties." + ".".join(parts)
-)  # fmt: skip
-VERSIONS = st.sampled_from(["1.2.3", "1.2.3-alpha.1", "0.0.1", "1.2.3-2", "1.2.3-10.a", "1.10.0", "1.2.3-a+b"])
+)
+VERSIONS = st.sampled_from(
+    ["1.2.3", "1.2.3-alpha.1", "0.0.1", "1.2.3-2", "1.2.3-10.a", "1.10.0", "1.2.3-a+b"]
+)
 DATES = st.sampled_from(
     ["2026-01-31", "2026-01-31T09:00:00Z", "2026-01-31T18:00:00+09:00", "2026-01-31 09:00", "0001-01-01"]
 )
@@ -84,7 +88,8 @@ def in_sql(where, rows):
     documents = [json.dumps(row, ensure_ascii=False) for row in rows]
     holds = condition_sql(where).sql("duckdb", identify=True)
     found = CON.execute(
-        f"SELECT {holds} FROM (SELECT UNNEST($documents) AS properties, UNNEST($places) AS place) ORDER BY place",
+        f"SELECT {holds} FROM (SELECT UNNEST($documents) AS properties, UNNEST($places) AS place) "
+        "ORDER BY place",
         {"documents": documents, "places": list(range(len(rows)))},
     ).fetchall()
     return [holds for (holds,) in found]
@@ -95,13 +100,21 @@ def in_python(where, rows):
     return [holds({"properties": row}) for row in rows]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(where=CONDITIONS, rows=ROWS)
-@example(where={"field": "properties.country", "op": "not_equals", "value": "JP"}, rows=[{}, {"country": None}])
-@example(where={"not": {"field": "properties.country", "op": "equals", "value": "JP"}}, rows=[{}, {"country": []}])
+@example(
+    where={"field": "properties.country", "op": "not_equals", "value": "JP"}, rows=[{}, {"country": None}]
+)
+@example(
+    where={"not": {"field": "properties.country", "op": "equals", "value": "JP"}}, rows=[{}, {"country": []}]
+)
 @example(where={"field": "properties.nested.0", "op": "is_set", "value": True}, rows=[{"nested": [1]}])
 @example(where={"field": "properties.country", "op": "matches", "value": "^.$"}, rows=[{"country": "\n"}])
-@example(where={"field": "properties.country", "op": "equals", "value": 1}, rows=[{"country": v} for v in (1, 1.0, "1", "1.0", True)])  # fmt: skip
+@example(
+    where={"field": "properties.country", "op": "equals", "value": 1},
+    rows=[{"country": value} for value in (1, 1.0, "1", "1.0", True)],
+)
 def test_a_condition_holds_in_sql_exactly_where_it_holds_in_the_sdk(where, rows):
     assert in_sql(where, rows) == in_python(where, rows)
 
@@ -126,6 +139,10 @@ def test_a_field_that_no_event_has_is_refused_with_the_likely_one():
 def test_text_of_a_definition_never_becomes_sql():
     nasty = "x'; DROP TABLE events; --"
     rows = [{"country": nasty}, {"country": "x"}, {nasty: "y"}]
-    assert in_sql({"field": "properties.country", "op": "equals", "value": nasty}, rows) == [True, False, False]
+    assert in_sql({"field": "properties.country", "op": "equals", "value": nasty}, rows) == [
+        True,
+        False,
+        False,
+    ]
     key = "x'; DROP TABLE events; --"
     assert in_sql({"field": f"properties.{key}", "op": "equals", "value": "y"}, rows) == [False, False, True]

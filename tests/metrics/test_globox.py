@@ -29,19 +29,22 @@ def loaded(make_bench, experiment_of):
     con.execute(
         "INSERT INTO exposures BY NAME SELECT 'production' AS environment, 'x' || uid AS exposure_id, "
         "'banner' AS experiment, 1 AS iteration, \"group\" AS variant, 'user' AS unit_type, uid AS unit_id, "
-        "uid::BIGINT AS unit_key, (join_dt || ' 00:00:00+00')::TIMESTAMPTZ AS exposed_at, true AS day_precision, "
+        "uid::BIGINT AS unit_key, (join_dt || ' 00:00:00+00')::TIMESTAMPTZ AS exposed_at, true AS "
+        "day_precision, "
         f"json_object('device', device)::VARCHAR AS attributes, join_dt::DATE AS occurred_on FROM {csv}",
         {"file": str(DATA / "groups.csv.gz")},
     )
     con.execute(
-        "INSERT INTO events BY NAME SELECT 'production' AS environment, 'e' || row_number() OVER () AS event_id, "
+        "INSERT INTO events BY NAME SELECT 'production' AS environment, 'e' || row_number() OVER () AS "
+        "event_id, "
         "'purchase' AS event, 'user' AS unit_type, uid AS unit_id, uid::BIGINT AS unit_key, "
         "(dt || ' 00:00:00+00')::TIMESTAMPTZ AS occurred_at, true AS day_precision, "
         f"spent::DECIMAL(28, 6) AS value, '{{}}' AS properties, dt::DATE AS occurred_on FROM {csv}",
         {"file": str(DATA / "activity.csv")},
     )
     con.execute(
-        "INSERT INTO unit_attributes BY NAME SELECT 'user' AS unit_type, id AS unit_id, 'country' AS attribute, "
+        "INSERT INTO unit_attributes BY NAME SELECT 'user' AS unit_type, id AS unit_id, 'country' AS "
+        "attribute, "
         f"country AS value FROM {csv}",
         {"file": str(DATA / "users.csv.gz")},
     )
@@ -64,7 +67,9 @@ def frame():
     activity["spent"] = activity["spent"].round(6)  # the lake's precision; the files have binary fractions
     users = pd.read_csv(DATA / "users.csv.gz", dtype=str, keep_default_na=False)
     spent = activity.groupby("uid")["spent"].agg(["sum", "size"])
-    merged = groups.merge(users[["id", "country"]], left_on="uid", right_on="id", how="left").join(spent, on="uid")
+    merged = groups.merge(users[["id", "country"]], left_on="uid", right_on="id", how="left").join(
+        spent, on="uid"
+    )
     merged[["sum", "size"]] = merged[["sum", "size"]].fillna(0)
     return merged.replace({"device": {"": "(missing)"}, "country": {"": "(missing)"}}).fillna(
         {"country": "(missing)"}

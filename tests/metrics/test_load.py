@@ -55,8 +55,15 @@ def test_a_file_of_metrics_is_read_whole(write):
 
 def test_what_is_written_is_what_is_read(write):
     metrics = [
-        Metric(name="売上 zoë".replace(" ", "_"), kind="revenue", event="p", value="properties.a", winsorize=0.9),
-        Metric(name="conv", kind="conversion", event="p", where={"not": {"field": "value", "op": "gt", "value": 3}}),
+        Metric(
+            name="売上 zoë".replace(" ", "_"), kind="revenue", event="p", value="properties.a", winsorize=0.9
+        ),
+        Metric(
+            name="conv",
+            kind="conversion",
+            event="p",
+            where={"not": {"field": "value", "op": "gt", "value": 3}},
+        ),
         Metric(name="active", kind="engagement", event="v", measure="active_days", direction="decrease"),
         Metric(
             name="r",
@@ -89,8 +96,14 @@ WRONG = {
     "value of a rate": (f'[a]\n{BASE}value = "value"', 'key "value" belongs to kind'),
     "field": ('[a]\nkind = "sum"\nevent = "x"\nvalue = "amount"', '"amount" is not a field'),
     "operator": (f'[a]\n{BASE}where = {{ field = "value", op = "is" , value = 1 }}', "op 'is' is unknown"),
-    "where": (f'[a]\n{BASE}where = {{ field = "country", op = "is_set" }}', r'"country".*properties\.country'),
-    "half a ratio": ('[a]\nkind = "ratio"\nnumerator = { kind = "count", event = "x" }', '"denominator" is missing'),
+    "where": (
+        f'[a]\n{BASE}where = {{ field = "country", op = "is_set" }}',
+        r'"country".*properties\.country',
+    ),
+    "half a ratio": (
+        '[a]\nkind = "ratio"\nnumerator = { kind = "count", event = "x" }',
+        '"denominator" is missing',
+    ),
     "ratio event": ('[a]\nkind = "ratio"\nevent = "x"', 'key "event" of a ratio belongs into'),
     "measure": ('[a]\nkind = "count"\nevent = "x"\nmeasure = "active_days"', 'belongs to kind "engagement"'),
     "space": ('["a b"]\nkind = "count"\nevent = "x"', r"without spaces.*\(found ' '\)"),

@@ -18,15 +18,22 @@ LATER = dt.date(2026, 1, 12)
 def filled(bench, rows_of):
     """60 units, their arms by turns, each with one value."""
 
-    def fill(values, attributes=lambda unit: "{}"):
+    def fill(values, attributes=lambda _: "{}"):
         bench.emptied()
         bench.insert(
             "exposures",
-            [rows_of.exposure(unit, DAY, "AB"[unit % 2], unit, attributes=attributes(unit)) for unit in range(len(values))],
-        )  # fmt: skip
+            [
+                rows_of.exposure(unit, DAY, "AB"[unit % 2], unit, attributes=attributes(unit))
+                for unit in range(len(values))
+            ],
+        )
         bench.insert(
             "events",
-            [rows_of.event(unit, DAY, unit, value=value) for unit, value in enumerate(values) if value is not None],
+            [
+                rows_of.event(unit, DAY, unit, value=value)
+                for unit, value in enumerate(values)
+                if value is not None
+            ],
         )
         return bench
 
@@ -35,7 +42,7 @@ def filled(bench, rows_of):
 
 @pytest.mark.parametrize("quantile", [0.5, 0.9, 0.95, 0.99])
 def test_the_cap_is_numpys_exact_quantile_over_all_variants(filled, experiment_of, quantile):
-    draw = random.Random(4)
+    draw = random.Random(4)  # noqa: S311
     values = [round(draw.lognormvariate(3, 1.5), 2) if draw.random() < 0.8 else 0.0 for _ in range(60)]
     bench = filled(values)
     engine = bench.engine(Metric(name="spend", kind="sum", event="purchase", winsorize=quantile))
@@ -76,7 +83,7 @@ def test_values_that_can_not_be_added_up_exactly_are_refused_by_name(filled, exp
 
 
 def test_the_same_rows_in_any_order_and_on_any_number_of_threads_give_the_same_bits(filled, experiment_of):
-    draw = random.Random(5)
+    draw = random.Random(5)  # noqa: S311
     values = [round(draw.expovariate(0.01), 6) for _ in range(60)]
     found = []
     for threads, order in ((1, "ASC"), (2, "DESC")):
@@ -107,7 +114,7 @@ def test_attributes_are_those_at_exposure_and_multiply_no_unit(filled, experimen
     day = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
     hour = dt.timedelta(hours=1)
     attributes = [
-        ("u0", "JP", None), ("u0", "US", day - hour), ("u0", "DE", day + hour),  # known later: not at exposure
+        ("u0", "JP", None), ("u0", "US", day - hour), ("u0", "DE", day + hour),  # later
         ("u1", "JP", None), ("u1", "JP", None),
         ("u2", "US", day - 2 * hour), ("u2", None, day - hour),  # taken back before exposure
         ("u4", "FR", day + hour),
@@ -115,10 +122,16 @@ def test_attributes_are_those_at_exposure_and_multiply_no_unit(filled, experimen
     bench.insert(
         "unit_attributes",
         [
-            {"unit_type": "user", "unit_id": unit, "attribute": "country", "value": value, "valid_from": since, "batch": 1}
+            {
+                "unit_type": "user",
+                "unit_id": unit,
+                "attribute": "country",
+                "value": value,
+                "valid_from": since,
+            }
             for unit, value, since in attributes
         ],
-    )  # fmt: skip
+    )
     engine = bench.engine(Metric(name="spend", kind="sum", event="purchase"))
     experiment = experiment_of("spend", from_units=["country"])
     bench.prepare(engine, experiment)
@@ -153,7 +166,22 @@ def test_a_variant_without_units_is_there_with_n_zero(filled, experiment_of):
 
 
 def test_names_of_metrics_can_not_break_the_sql(filled, experiment_of):
-    names = ["対照群", "zoë", "😀", "select", "events", "value", "units", "day", "n", "it's", "a.b", "50%", "u", "x"]
+    names = [
+        "対照群",
+        "zoë",
+        "😀",
+        "select",
+        "events",
+        "value",
+        "units",
+        "day",
+        "n",
+        "it's",
+        "a.b",
+        "50%",
+        "u",
+        "x",
+    ]
     bench = filled([1, 2, 3, 4])
     engine = bench.engine(*(Metric(name=name, kind="sum", event="purchase", winsorize=0.9) for name in names))
     experiment = experiment_of(*names)

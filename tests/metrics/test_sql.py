@@ -24,8 +24,8 @@ WHERE = {
 METRICS = {
     "checkout": Metric(name="checkout", kind="conversion", event="purchase", where=WHERE, window="7d"),
     "売上": Metric(
-        name="売上", kind="revenue", event="purchase", value="properties.amount", currency="JPY", window="14d",
-        winsorize=0.999, covariate="14d",
+        name="売上", kind="revenue", event="purchase", value="properties.amount", currency="JPY",
+        window="14d", winsorize=0.999, covariate="14d",
     ),
     "active": Metric(name="active", kind="engagement", event="view", measure="active_days"),
     "clicks_per_view": Metric(
@@ -81,7 +81,7 @@ def test_only_allowed_functions_are_called(statements):
 
 
 def test_a_literal_and_a_name_stay_what_they_are():
-    nasty = "it's \"quoted\" -- \\ /* 😀"
+    nasty = 'it\'s "quoted" -- \\ /* 😀'
     tree = build("SELECT $name FROM t WHERE x = $text", name=column(nasty), text=nasty)
     parsed = sqlglot.parse_one(render(tree), read="duckdb")
     assert parsed.expressions[0].name == nasty

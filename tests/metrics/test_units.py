@@ -19,7 +19,7 @@ METRICS = (
     Metric(name="bought", kind="conversion", event="purchase"),
     Metric(name="bought_2d", kind="conversion", event="purchase", window="2d", covariate="2d"),
     Metric(name="bought_6h", kind="conversion", event="purchase", window="6h"),
-    Metric(name="売上", kind="revenue", event="purchase", value="value", currency="JPY", window="36h", covariate="3d"),
+    Metric(name="売上", kind="revenue", event="purchase", currency="JPY", window="36h", covariate="3d"),
     Metric(name="revenue_jp", kind="sum", event="purchase", value="properties.amount", where=WHERE),
     Metric(name="views", kind="count", event="view", window="3d"),
     Metric(name="active", kind="engagement", event="view", measure="active_days", covariate="1d"),
@@ -178,7 +178,10 @@ def moments_of(rows):
     if n == 1:
         return n, means, None
     cov = [
-        [sum(((row[i] - means[i]) * (row[j] - means[j]) for row in rows), Fraction(0)) / (n - 1) for j in width]
+        [
+            sum(((row[i] - means[i]) * (row[j] - means[j]) for row in rows), Fraction(0)) / (n - 1)
+            for j in width
+        ]
         for i in width
     ]
     return n, means, cov
@@ -192,17 +195,22 @@ def shared(make_bench):
     made.con.close()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@given(exposures=EXPOSURES, events=EVENTS, as_of=st.integers(-3, 6).map(lambda d: (BASE + d * 24 * HOUR).date()))
+@given(
+    exposures=EXPOSURES, events=EVENTS, as_of=st.integers(-3, 6).map(lambda d: (BASE + d * 24 * HOUR).date())
+)
 @example(exposures=[], events=[], as_of=BASE.date())
-def test_moments_are_those_of_going_through_every_event(
+def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
     shared, experiment_of, rows_of, exposures, events, as_of
 ):
-    """Windows, precision, filters, currencies, covariates, mixed and unknown variants, environments at once."""
+    """Windows, precision, filters, currencies, covariates, mixed and unknown variants at once."""
     bench = shared.emptied()
-    bench.insert("exposures", [rows_of.exposure(number=number, **row) for number, row in enumerate(exposures)])
+    bench.insert(
+        "exposures", [rows_of.exposure(number=number, **row) for number, row in enumerate(exposures)]
+    )
     bench.insert("events", [rows_of.event(number=number, **row) for number, row in enumerate(events)])
     engine, experiment = bench.engine(*METRICS), experiment_of(*(metric.name for metric in METRICS))
     bench.prepare(engine, experiment)
@@ -218,7 +226,9 @@ def test_moments_are_those_of_going_through_every_event(
             cell = cells[metric.name, arm, None]
             assert (cell.moments.n, cell.n_immature) == (n, len(rows) - n), metric.name
             if n:
-                assert cell.moments.mean == pytest.approx([float(mean) for mean in means], rel=1e-14), metric.name
+                assert cell.moments.mean == pytest.approx([float(mean) for mean in means], rel=1e-14), (
+                    metric.name
+                )
             if n > 1:
                 got = [number for line in cell.moments.cov for number in line]
                 want = [float(number) for line in cov for number in line]

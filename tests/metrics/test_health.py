@@ -1,0 +1,194 @@
+"""Checks, exclusions, validation against the data, and what makes a stored day stale."""
+
+import datetime as dt
+
+import pytest
+
+from assignments.model import Bucketing, Phase
+from metrics import checks
+from metrics.checks import Outcome
+from metrics.engines.duckdb import Engine
+from metrics.model import Metric, MetricsError, Part
+from metrics.validate import validate
+from tenbin_sdk.hashing import shard
+
+DAY = dt.date(2026, 1, 10)
+AT = dt.datetime(2026, 1, 10, 12, tzinfo=dt.UTC)
+MINUTE = dt.timedelta(minutes=1)
+BOUGHT = Metric(name="bought", kind="conversion", event="purchase")
+
+
+def found(bench, engine, experiment, as_of=DAY):
+    return {
+        finding.name: finding for finding in checks.experiment_findings(bench.con, engine, experiment, as_of)
+    }
+
+
+def test_mixed_and_unknown_units_are_excluded_counted_and_told_as_of_the_day(bench, experiment_of):
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought")
+    for unit in range(8):
+        bench.exposure(unit, AT, "AB"[unit % 2])
+    bench.exposure(8, AT, "ghost")
+    bench.exposure(0, AT + 24 * 60 * MINUTE, "B")
+    bench.prepare(engine, experiment)
+    assert engine.counts(bench.con, experiment, DAY) == {"A": 4, "B": 4}
+    first = found(bench, engine, experiment)
+    assert first["mixed_variants"].status == Outcome.PASSED
+    assert first["unknown_variant"].status == Outcome.FAILED
+    assert first["unknown_variant"].numbers == {"units": 9, "left_out": 1, "share": 1 / 9}
+    later = DAY + dt.timedelta(days=1)
+    assert engine.counts(bench.con, experiment, later) == {"A": 3, "B": 4}
+    assert found(bench, engine, experiment, later)["mixed_variants"].status == Outcome.FAILED
+    assert {(e.reason, e.count, e.of) for e in engine.exclusions(bench.con, experiment, later)} == {
+        ("seen in more than one variant", 1, "units"),
+        ("in a variant that the definition does not have", 1, "units"),
+    }
+    days = engine.exposures_by_day(bench.con, experiment, later)
+    assert [(row.day, row.variant, row.units) for row in days] == [(DAY, "A", 3), (DAY, "B", 4)]
+
+
+def test_variants_are_derived_again_from_the_hash(bench, experiment_of):
+    ranges = {"A": ((0, 5000),), "B": ((5000, 10_000),)}
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    phase = Phase(from_=start, weights={"A": 1, "B": 1}, slice=((0, 10_000),), ranges=ranges)
+    experiment = experiment_of(
+        "bought",
+        phases=(phase,),
+        bucketing=Bucketing(layer="own", layer_salt="layer-1", split_salt="split-1"),
+    )
+    engine = bench.engine(BOUGHT)
+    for unit in range(40):
+        bench.exposure(unit, AT, "A" if shard("split-1", f"u{unit}") < 5000 else "B")
+    bench.prepare(engine, experiment)
+    assert found(bench, engine, experiment)["assignment_rederived"].status == Outcome.PASSED
+    bench.con.execute(
+        "UPDATE exposures SET variant = CASE variant WHEN 'A' THEN 'B' ELSE 'A' END WHERE unit_key = 3"
+    )
+    bench.prepare(engine, experiment)
+    finding = found(bench, engine, experiment)["assignment_rederived"]
+    assert (finding.status, finding.numbers["different"]) == (Outcome.FAILED, 1)
+
+
+def test_what_can_not_be_derived_is_not_applicable_and_no_pass(bench, experiment_of):
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought")
+    bench.prepare(engine, experiment)
+    assert found(bench, engine, experiment)["assignment_rederived"].status == Outcome.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("shift", "status"), [(-5, Outcome.WARNING), (5, Outcome.PASSED)])
+def test_exposures_recorded_after_their_outcomes_are_noticed(bench, experiment_of, shift, status):
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought")
+    for unit in range(40):
+        bench.exposure(unit, AT, "AB"[unit % 2])
+        bench.event(unit, AT + shift * MINUTE)
+    bench.prepare(engine, experiment)
+    finding = found(bench, engine, experiment)["exposure_before_outcome"]
+    assert finding.status == status
+    assert sorted(finding.numbers.values()) == [0, 40]
+
+
+@pytest.mark.parametrize(
+    ("rows", "quarantined", "repeated", "expected"),
+    [
+        (0, 0, 0, (Outcome.PASSED, Outcome.PASSED)),
+        (1000, 5, 5, (Outcome.PASSED, Outcome.PASSED)),
+        (1000, 50, 80, (Outcome.WARNING, Outcome.WARNING)),
+        (1000, 500, 80, (Outcome.WARNING, Outcome.FAILED)),
+    ],
+)
+def test_duplicates_and_quarantine_are_graded_by_their_share(bench, rows, quarantined, repeated, expected):
+    bench.insert("ingested", [{"rows": rows, "quarantined": quarantined, "duplicates": repeated}])
+    assert tuple(finding.status for finding in checks.lake_findings(bench.con)) == expected
+
+
+def test_other_currencies_are_left_out_and_counted(bench, experiment_of):
+    spend = Metric(name="spend", kind="revenue", event="purchase", currency="JPY", window="2d")
+    engine, experiment = bench.engine(spend), experiment_of("spend")
+    bench.exposure(1, AT, "A")
+    for currency, value, at in [("JPY", 10, AT), ("EUR", 99, AT), (None, 5, AT), ("EUR", 7, AT - MINUTE)]:
+        bench.event(1, at, currency=currency, value=value)
+    bench.prepare(engine, experiment)
+    assert bench.cells(engine, experiment, DAY + dt.timedelta(days=3))["spend", "A", None].moments.mean == (
+        15.0,
+    )
+    assert [(e.reason, e.count) for e in engine.exclusions(bench.con, experiment, DAY)] == [
+        ('events "purchase" not in JPY', 1)
+    ]
+
+
+def test_currencies_are_never_added(bench, experiment_of):
+    bench.event(1, AT, currency="JPY", value=1)
+    bench.event(1, AT, currency="EUR", value=1)
+    engine = bench.engine(Metric(name="spend", kind="revenue", event="purchase"))
+    with pytest.raises(MetricsError, match=r'"spend".*2 currencies \(EUR, JPY\).*currency = "EUR"'):
+        engine.moments(bench.con, experiment_of("spend"), DAY)
+
+
+def test_definitions_are_held_against_the_data(bench, experiment_of):
+    bench.event(1, AT, properties='{"country": "JP", "nested": {"amount": 3}}')
+    spend = Metric(name="spend", kind="sum", event="purchase", value="properties.nested.amount")
+    validate(bench.con, {"spend": spend}, [experiment_of("spend")])
+    with pytest.raises(MetricsError, match=r'"banner".*"spent".*did you mean "spend"\?'):
+        validate(bench.con, {"spend": spend}, [experiment_of("spent")])
+    unknown = Metric(name="spend", kind="count", event="purchse")
+    with pytest.raises(MetricsError, match=r'"spend".*"purchse".*did you mean "purchase"\?'):
+        validate(bench.con, {"spend": unknown}, [experiment_of("spend")])
+    part = Part(kind="count", event="purchase", where={"field": "properties.cuntry", "op": "is_set"})
+    ratio = Metric(
+        name="spend", kind="ratio", numerator=part, denominator=Part(kind="count", event="purchase")
+    )
+    with pytest.raises(MetricsError, match=r'"properties\.cuntry".*did you mean "properties\.country"\?'):
+        validate(bench.con, {"spend": ratio}, [experiment_of("spend")])
+
+
+def test_definitions_are_not_held_against_an_empty_lake(bench, experiment_of):
+    validate(bench.con, {"bought": BOUGHT}, [experiment_of("bought")])
+
+
+def test_only_days_whose_events_or_measures_changed_are_computed_again(bench):
+    for day in range(3):
+        bench.event(1, AT + day * 24 * 60 * MINUTE)
+    engine = bench.engine(BOUGHT)
+    days = [DAY + dt.timedelta(days=day) for day in range(3)]
+    assert engine.stale_days(bench.con, until=days[1]) == days[:2]
+    engine.refresh_unit_days(bench.con)
+    assert engine.stale_days(bench.con) == []
+    bench.event(2, AT, batch=2)
+    assert engine.stale_days(bench.con) == [DAY]
+    engine.refresh_unit_days(bench.con)
+    bench.con.execute("DELETE FROM events WHERE occurred_on = $1", [days[2]])
+    assert engine.stale_days(bench.con) == [days[2]]
+    engine.refresh_unit_days(bench.con)
+    assert bench.con.execute(
+        "SELECT COUNT(*) FROM unit_days WHERE occurred_on = $1", [days[2]]
+    ).fetchall() == [(0,)]
+    more = bench.engine(BOUGHT, Metric(name="views", kind="count", event="view"))
+    assert more.stale_days(bench.con) == days[:2]
+
+
+def test_refresh_keeps_moments_of_other_days_and_renews_those_of_an_old_definition(bench, experiment_of):
+    bench.exposure(1, AT, "A")
+    bench.event(1, AT + MINUTE)
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought")
+    bench.prepare(engine, experiment)
+    later = DAY + dt.timedelta(days=1)
+    units, moments = engine.refresh(bench.con, experiment, [DAY])
+    assert (units.rows, moments.rows) == (1, 2)
+    engine.refresh(bench.con, experiment, [later])
+    assert bench.rows("moments", "DISTINCT as_of") in ([(DAY,), (later,)], [(later,), (DAY,)])
+    assert bench.rows("unit_metrics", "as_of, unit_id, variant, bought, bought__mature, segments") == [
+        (later, "u1", "A", 1.0, True, "{}")
+    ]
+    engine.refresh(bench.con, experiment, [DAY])
+    assert bench.rows("unit_metrics", "as_of") == [(later,)]
+    changed = bench.engine(Metric(name="bought", kind="conversion", event="purchase", window="1d"))
+    changed.refresh_unit_days(bench.con)
+    changed.refresh(bench.con, experiment, [later])
+    fingerprints = {row[0] for row in bench.rows("moments", "fingerprint")}
+    assert fingerprints == {changed.metrics["bought"].fingerprint}
+    assert len(bench.rows("moments")) == 4
+
+
+def test_an_engine_without_a_lake_only_reads(bench, experiment_of):
+    with pytest.raises(MetricsError, match="no lake to write to"):
+        Engine(bench.workspace, None, {}).refresh_first_exposures(bench.con, [experiment_of("bought")])
