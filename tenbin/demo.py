@@ -276,7 +276,7 @@ def _disorder(lines: pl.DataFrame, rng: np.random.Generator) -> tuple[pl.DataFra
         pl.col("received") + _DAY_MS
     )
     every = pl.concat([lines, soon, next_day])
-    ordered = every.sort("received", "head").select(
+    stamped = every.select(
         pl.format(
             '{},"sent_at":"{}","received_at":"{}"}}',
             "head",
@@ -285,7 +285,7 @@ def _disorder(lines: pl.DataFrame, rng: np.random.Generator) -> tuple[pl.DataFra
         ).alias("line"),
         "received",
     )
-    return ordered, soon.height + next_day.height, int(late.sum())
+    return stamped, soon.height + next_day.height, int(late.sum())
 
 
 def _malformed(kind: str, frame: pl.DataFrame) -> pl.DataFrame:

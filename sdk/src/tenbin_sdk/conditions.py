@@ -37,7 +37,6 @@ All numbers are compared as IEEE 754 doubles; one that no finite double can hold
 import datetime as dt
 import decimal
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, cast, get_args
 
@@ -45,6 +44,33 @@ import msgspec
 import re2  # type: ignore[import-untyped]  # google-re2 carries no types
 
 from tenbin_sdk.errors import ConditionError
+from tenbin_sdk.readers import (
+    INSTANT_PATTERN,
+    NUMBER_PATTERN,
+    SEMVER_PATTERN,
+    as_instant,
+    as_number,
+    as_semver,
+)
+
+__all__ = [
+    "INSTANT_PATTERN",
+    "NUMBER_PATTERN",
+    "OPERATORS",
+    "SEMVER_PATTERN",
+    "All",
+    "Any_",
+    "Compare",
+    "Condition",
+    "Not",
+    "Operator",
+    "Predicate",
+    "Scalar",
+    "compile_condition",
+    "fields",
+    "parse",
+    "to_object",
+]
 
 Operator = Literal[
     "equals",
@@ -70,29 +96,12 @@ Scalar = str | int | float | bool
 Predicate = Callable[[Mapping[str, Any]], bool]
 
 OPERATORS: Final[tuple[str, ...]] = get_args(Operator)
-NUMBER_PATTERN: Final = r"^-?[0-9]{1,40}(\.[0-9]{1,40})?$"
-INSTANT_PATTERN: Final = (
-    r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
-    r"([T ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9])?)?$"
-)
-SEMVER_PATTERN: Final = (
-    r"^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})"
-    r"(-((0|[1-9][0-9]{0,8}|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]{0,8}|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*))?"
-    r"(\+[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*)?$"
-)
-
 _MAX_DEPTH = 16
 _MAX_TERMS = 1_000
 _MAX_VALUES = 10_000
 _MAX_TEXT = 4_096  # characters of a value
 _MAX_PATTERN = 1_000  # characters of a regular expression
 _MAX_FIELD = 512
-
-_NUMBER = re.compile(NUMBER_PATTERN.replace("$", r"\Z"))
-_INSTANT = re.compile(INSTANT_PATTERN.replace("$", r"\Z"))
-_SEMVER = re.compile(SEMVER_PATTERN.replace("$", r"\Z"))
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
 
 
 class Compare(msgspec.Struct, frozen=True, tag="compare"):
@@ -227,16 +236,16 @@ def _value(op: str, value: object, at: str) -> Scalar | tuple[Scalar, ...]:
     if op in {"equals", "not_equals"}:
         return scalar
     if op in {"gt", "gte", "lt", "lte"}:
-        if _number(scalar) is None and _instant(scalar) is None:
+        if as_number(scalar) is None and as_instant(scalar) is None:
             raise ConditionError(
                 f"{at}: value {value!r} of {op} must be a number or a date such as 2026-01-31 or "
                 "2026-01-31T09:00:00Z"
             )
         # A text of digits is no date and means the number; so both sides read alike.
-        return scalar if isinstance(scalar, str) and _instant(scalar) is not None else _exact_number(scalar)
+        return scalar if isinstance(scalar, str) and as_instant(scalar) is not None else _exact_number(scalar)
     if not isinstance(scalar, str):
         raise ConditionError(f"{at}: value {value!r} of {op} must be text")
-    if op.startswith("semver_") and _semver(scalar) is None:
+    if op.startswith("semver_") and as_semver(scalar) is None:
         raise ConditionError(f"{at}: value {value!r} of {op} must be a version such as 1.4.0 or 2.0.0-rc.1")
     if op == "matches":
         _pattern(scalar, at)
@@ -252,7 +261,7 @@ def _scalar(value: object, at: str) -> Scalar:
         return value
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float) and _number(value) is not None:
+    if isinstance(value, int | float) and as_number(value) is not None:
         return value
     raise ConditionError(f"{at}: value {value!r} must be text, a finite number, true or false")
 
@@ -331,24 +340,24 @@ def _test(condition: Compare) -> Callable[[object], bool]:
             return _text_test(op, str(value))
         case "gt" | "gte" | "lt" | "lte":
             if isinstance(value, str):
-                return _ordered(op, _instant, value)
-            return _ordered(op, _number, value)
+                return _ordered(op, as_instant, value)
+            return _ordered(op, as_number, value)
         case _:
-            return _ordered(op.removeprefix("semver_"), _semver, value)
+            return _ordered(op.removeprefix("semver_"), as_semver, value)
 
 
 def _membership(values: tuple[Scalar, ...], *, negated: bool) -> Callable[[object], bool]:
     texts = {value for value in values if isinstance(value, str)}
     booleans = {value for value in values if isinstance(value, bool)}
-    numbers = {_number(value) for value in values if isinstance(value, int | float)} - {None}
+    numbers = {as_number(value) for value in values if isinstance(value, int | float)} - {None}
 
     def test(found: object) -> bool:
         if isinstance(found, bool):
             return (found in booleans) != negated
         if isinstance(found, str):
-            return (found in texts or (bool(numbers) and _number(found) in numbers)) != negated
+            return (found in texts or (bool(numbers) and as_number(found) in numbers)) != negated
         if isinstance(found, int | float | decimal.Decimal):
-            number = _number(found)
+            number = as_number(found)
             return number is not None and (number in numbers) != negated
         return False
 
@@ -378,43 +387,3 @@ def _ordered(op: str, read: Callable[[object], Any], value: object) -> Callable[
 
     wanted = {"eq": (0,), "gt": (1,), "gte": (0, 1), "lt": (-1,), "lte": (-1, 0)}[op]
     return test
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str):
-        return float(value) if _NUMBER.match(value) else None
-    if isinstance(value, int | float | decimal.Decimal):
-        try:
-            number = float(value)
-        except OverflowError:
-            return None
-        return number if math.isfinite(number) else None
-    return None
-
-
-def _instant(value: object) -> int | None:
-    """Microseconds since 1970-01-01T00:00Z of a date or instant in text; None when it is neither."""
-    if not isinstance(value, str) or not _INSTANT.match(value):
-        return None
-    try:
-        instant = dt.datetime.fromisoformat(value)
-    except ValueError:  # the 31st of April, the year 0000
-        return None
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=dt.UTC)
-    return (instant - _EPOCH) // _MICROSECOND
-
-
-def _semver(value: object) -> tuple[object, ...] | None:
-    """A key that orders as Semantic Versioning 2.0.0 section 11 says; None when the text is no version."""
-    match = _SEMVER.match(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    core = tuple(int(match[group]) for group in (1, 2, 3))
-    if match[5] is None:
-        return (core, 1, ())
-    # Numbers come before words; a longer list of equal beginnings comes after, as tuples do.
-    parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in match[5].split("."))
-    return (core, 0, parts)
