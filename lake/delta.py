@@ -59,8 +59,8 @@ class Written:
     files: tuple[str, ...] = ()  # added, relative to the table's folder
 
 
-def load(root: Path, table: Table) -> DeltaTable:
-    """The table in `root`/name at its latest version; made, empty, when it is not there yet.
+def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
+    """The table in `root`/name at its latest (or the given) version; made, empty, when it is not there yet.
 
     Raises:
         LakeError: the folder can't be written or is not a Delta table.
@@ -76,7 +76,7 @@ def load(root: Path, table: Table) -> DeltaTable:
                 partition_by=[table.partition] if table.partition else None,
                 name=table.name,
             )
-        return DeltaTable(folder)
+        return DeltaTable(folder, version=version)
     except (OSError, DeltaError) as reason:
         raise LakeError(
             f"{folder}: the lake's table can't be opened or made ({_short(reason)}); make it writable "
@@ -110,15 +110,16 @@ def files(delta: DeltaTable) -> tuple[DataFile, ...]:
     return tuple(sorted(found, key=lambda file: file.path))
 
 
-def relation(folder: Path, names: Sequence[Column], data: Sequence[DataFile], extra: str = "") -> str:
-    """SQL that reads just these files; typed and without rows when there are none.
-
-    `extra` adds options of `read_parquet`, such as `filename = true`.
-    """
+def relation(
+    folder: Path, names: Sequence[Column], data: Sequence[DataFile], *, with_filename: bool = False
+) -> str:
+    """SQL that reads just these files; typed and without rows when there are none."""
+    wanted = [*names, Column("filename", "VARCHAR")] if with_filename else names
     if not data:
-        empty = ", ".join(f"CAST(NULL AS {column.type}) AS {identifier(column.name)}" for column in names)
+        empty = ", ".join(f"CAST(NULL AS {column.type}) AS {identifier(column.name)}" for column in wanted)
         return f"SELECT {empty} WHERE false"
-    listed = ", ".join(identifier(column.name) for column in names)
+    listed = ", ".join(identifier(column.name) for column in wanted)
+    extra = ", filename = true" if with_filename else ""
     paths = text_list(str(folder / file.path) for file in data)
     files = f"read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
     declared = TABLES[folder.name].names if folder.name in TABLES else ()

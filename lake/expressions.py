@@ -1,0 +1,261 @@
+"""A source's mapping as SQL: record columns with their types, and the reason why a row is none.
+
+Every row comes through: a row that can't become a record carries `reason` instead of being dropped.
+"""
+
+import re
+
+from lake.sql import identifier, literal
+from lake.sources import FieldMap, RecordMap
+from lake.tables import TABLES
+
+MAX_ID_CHARS = 1_000
+MAX_OBJECT_CHARS = 1_000_000
+_FIRST = "TIMESTAMPTZ '1970-01-01 00:00:00+00'"
+_LAST = "TIMESTAMPTZ '2200-01-01 00:00:00+00'"
+_TIME_OF_DAY = re.compile(r"%[HIMSfpcXrTzZ]")
+_NUMBERS = {"value": "DECIMAL(28,6)", "iteration": "INTEGER", "ruleset_version": "BIGINT"}
+_NUMBER_TEXT = {
+    "value": "a number of at most 22 digits before the point",
+    "iteration": "a whole number",
+    "ruleset_version": "a whole number",
+}
+_TIMES = {"occurred_at", "exposed_at", "sent_at", "received_at", "valid_from"}
+_CLOCK = {"events": "occurred_at", "exposures": "exposed_at", "assignments": "exposed_at"}
+
+# What is staged of each kind, before keys and origin are added.
+STAGED: dict[str, tuple[tuple[str, str], ...]] = {
+    kind: tuple(
+        (column.name, column.type)
+        for column in TABLES["unit_attributes" if kind == "units" else kind].columns
+        if column.name not in {"unit_key", "source", "file_hash", "file_row", "batch", "attribute", "value"}
+        or (kind == "events" and column.name == "value")
+    )
+    + ((("attributes", "VARCHAR"),) if kind == "units" else ())
+    for kind in ("events", "exposures", "assignments", "units")
+}
+
+
+def record_select(mapping: RecordMap, types: dict[str, str], relation: str) -> str:
+    """The SELECT that turns `relation` into staged rows with `reason`.
+
+    Args:
+        mapping: of the source.
+        types: DuckDB types of the columns that the file has; "JSON" for those of NDJSON.
+        relation: SQL that stands after FROM.
+    """
+    kind = mapping.kind
+    texts = {name: _text(field, types) for name, field in mapping.fields.items()}
+    inner: list[str] = []
+    checks: list[tuple[str, str]] = []
+    for name, field in mapping.fields.items():
+        if name == mapping.object_field:
+            continue
+        label = field.column or name
+        inner.append(f"{texts[name]} AS {identifier('t_' + name)}")
+        checks += _checks(name, field, label, types)
+    middle = [
+        f"{_parsed(name, field, types)} AS {identifier('p_' + name)}"
+        for name, field in mapping.fields.items()
+        if name != mapping.object_field
+    ]
+    obj, obj_checks = _object(mapping, types)
+    inner.append(f"{obj} AS object_text")
+    checks += obj_checks
+    raw_unit = mapping.fields["unit_id"].column
+    if raw_unit is not None and raw_unit in types:
+        inner.append(f"{_unit_problem(raw_unit, types[raw_unit])} AS unit_problem")
+    else:
+        inner.append("'missing' AS unit_problem")
+    unit_label = raw_unit or "unit_id"
+    unit_reason = f"{literal(unit_label + ' (the unit id) is ')} || unit_problem"
+    whens = [f"WHEN unit_problem IS NOT NULL THEN {unit_reason}"]
+    whens += [f"WHEN {condition} THEN {reason}" for condition, reason in checks]
+    reason = f"CASE {' '.join(whens)} END"
+    outer = ", ".join(f"{_staged(name, mapping)} AS {identifier(name)}" for name, _ in STAGED[kind])
+    return (
+        f"SELECT {reason} AS reason, {outer} FROM (SELECT *, {', '.join(middle)} "
+        f"FROM (SELECT {', '.join(inner)} FROM {relation}))"
+    )
+
+
+def _text(field: FieldMap, types: dict[str, str]) -> str:
+    """The field as text, before it is parsed."""
+    constant = "NULL::VARCHAR" if field.constant is None else literal(field.constant)
+    if field.column is None or field.column not in types:
+        return constant
+    column = identifier(field.column)
+    kind = types[field.column]
+    text = f"({column} ->> '$')" if kind == "JSON" else f"CAST({column} AS VARCHAR)"
+    if field.constant is None:
+        return text
+    return f"coalesce({text}, {constant})"
+
+
+def _unit_problem(column: str, kind: str) -> str:
+    """Why a value is no unit id (DESIGN 4.1: integers are decimal text; no null, "", boolean or fraction)."""
+    name = identifier(column)
+    if kind == "JSON":
+        raw = f"CAST({name} AS VARCHAR)"
+        return (
+            f"CASE WHEN {name} IS NULL OR {raw} = 'null' THEN 'missing' "
+            f"WHEN {raw} = '\"\"' THEN 'empty' "
+            f"WHEN starts_with({raw}, '\"') THEN CASE WHEN length({raw}) > {MAX_ID_CHARS + 2} "
+            f"THEN 'longer than {MAX_ID_CHARS} characters' END "
+            f"WHEN {raw} IN ('true', 'false') THEN 'a boolean; it must be text or a whole number' "
+            f"WHEN regexp_full_match({raw}, '-?[0-9]+') THEN NULL "
+            f"WHEN starts_with({raw}, '{{') OR starts_with({raw}, '[') "
+            "THEN 'an object or a list; it must be text or a whole number' "
+            "ELSE 'a number with a fraction; it must be text or a whole number' END"
+        )
+    if kind == "BOOLEAN":
+        return (
+            f"CASE WHEN {name} IS NULL THEN 'missing' ELSE 'a boolean; it must be text or a whole number' END"
+        )
+    if kind in {"DOUBLE", "FLOAT"} or kind.startswith("DECIMAL"):
+        return (
+            f"CASE WHEN {name} IS NULL THEN 'missing' "
+            "ELSE 'a number with a fraction; it must be text or a whole number' END"
+        )
+    text = f"CAST({name} AS VARCHAR)"
+    return (
+        f"CASE WHEN {name} IS NULL THEN 'missing' WHEN {text} = '' THEN 'empty' "
+        f"WHEN length({text}) > {MAX_ID_CHARS} THEN 'longer than {MAX_ID_CHARS} characters' END"
+    )
+
+
+def _parsed(name: str, field: FieldMap, types: dict[str, str]) -> str:
+    text = identifier("t_" + name)
+    if name in _NUMBERS:
+        return f"TRY_CAST({text} AS {_NUMBERS[name]})"
+    if name in _TIMES:
+        return _instant(text, field, types)
+    return text
+
+
+def _instant(text: str, field: FieldMap, types: dict[str, str]) -> str:
+    """Text → TIMESTAMPTZ. A date without a time keeps its date, whatever the zone."""
+    zone = literal(field.timezone)
+    if field.format is not None:
+        parsed = f"try_strptime({text}, {literal(field.format)})"
+        if _day_format(field.format):
+            return f"timezone('UTC', CAST({parsed} AS TIMESTAMP))"
+        if "%z" in field.format or "%Z" in field.format:
+            return f"CAST({parsed} AS TIMESTAMPTZ)"
+        return f"timezone({zone}, CAST({parsed} AS TIMESTAMP))"
+    native = types.get(field.column or "", "")
+    with_zone = f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if native in {"TIMESTAMP WITH TIME ZONE", "DATE"} or field.timezone == "UTC":
+        return with_zone
+    return (
+        f"CASE WHEN length({text}) <= 10 OR regexp_matches({text}, '([A-Za-z]|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$') "
+        f"THEN {with_zone} ELSE timezone({zone}, TRY_CAST({text} AS TIMESTAMP)) END"
+    )
+
+
+def _day_format(pattern: str) -> bool:
+    return _TIME_OF_DAY.search(pattern) is None
+
+
+def _day_precision(mapping: RecordMap, clock: str) -> str:
+    field = mapping.fields[clock]
+    if field.format is not None:
+        return "true" if _day_format(field.format) else "false"
+    return f"length({identifier('t_' + clock)}) <= 10"
+
+
+def _checks(name: str, field: FieldMap, label: str, types: dict[str, str]) -> list[tuple[str, str]]:
+    """Conditions under which a row is malformed, with SQL for the reason."""
+    if name == "unit_id":
+        return []
+    text, parsed = identifier("t_" + name), identifier("p_" + name)
+    shown = f"'\"' || left({text}, 80) || '\"'"
+    found: list[tuple[str, str]] = []
+    if field.required or name in {"environment", "unit_type"}:
+        found.append((f"{text} IS NULL OR {text} = ''", literal(f"{label} is missing")))
+    if name in _TIMES:
+        expected = f"a time like {field.format}" if field.format else "a time in ISO 8601"
+        reason = f"{literal(label + ' ')} || {shown} || {literal(f' is not {expected}')}"
+        found.append((f"{text} IS NOT NULL AND {parsed} IS NULL", reason))
+        outside = f"{literal(label + ' ')} || {shown} || ' is not between the years 1970 and 2199'"
+        found.append((f"{parsed} < {_FIRST} OR {parsed} >= {_LAST}", outside))
+    elif name in _NUMBERS:
+        reason = f"{literal(label + ' ')} || {shown} || {literal(f' is not {_NUMBER_TEXT[name]}')}"
+        found.append((f"{text} IS NOT NULL AND {parsed} IS NULL", reason))
+    elif field.column is not None and field.column in types:
+        found.append(
+            (f"length({text}) > {MAX_ID_CHARS}", literal(f"{label} is longer than {MAX_ID_CHARS} characters"))
+        )
+    return found
+
+
+def _object(mapping: RecordMap, types: dict[str, str]) -> tuple[str, list[tuple[str, str]]]:
+    """Text of the properties or attributes object, and what may be wrong with it."""
+    if mapping.object_columns is not None:
+        parts = ", ".join(
+            f"{literal(column)}, {identifier(column)}" for column in mapping.object_columns if column in types
+        )
+        return (f"CAST(json_object({parts}) AS VARCHAR)" if parts else "'{}'"), []
+    field = mapping.fields[mapping.object_field]
+    label = field.column or mapping.object_field
+    if field.column is None or field.column not in types:
+        text = "NULL::VARCHAR"
+    elif types[field.column] in {"JSON", "VARCHAR"}:
+        text = f"CAST({identifier(field.column)} AS VARCHAR)"
+    else:
+        text = f"CAST(to_json({identifier(field.column)}) AS VARCHAR)"
+    checks = [
+        (
+            f"length(object_text) > {MAX_OBJECT_CHARS}",
+            literal(f"{label} is longer than {MAX_OBJECT_CHARS} characters"),
+        )
+    ]
+    valid = "starts_with(object_text, '{')"
+    if field.column in types and types[field.column] != "JSON":
+        valid = f"starts_with(ltrim(object_text), '{{') AND json_valid(object_text)"
+    absent = "object_text IS NULL OR object_text IN ('null', '')"
+    checks.append((f"NOT ({absent}) AND NOT ({valid})", literal(f"{label} is not a JSON object")))
+    if field.required:
+        checks.append((absent, literal(f"{label} is missing")))
+    return text, checks
+
+
+def _staged(name: str, mapping: RecordMap) -> str:
+    """One staged column out of the texts (`t_`), the parsed values (`p_`) and the object."""
+    clock = _CLOCK.get(mapping.kind)
+    fields = mapping.fields
+    if name == mapping.object_field:
+        return "CASE WHEN object_text IS NULL OR object_text IN ('null', '') THEN '{}' ELSE object_text END"
+    if clock is not None and name in {clock, "occurred_on", f"original_{clock}", "day_precision"}:
+        return _clocked(name, clock, mapping)
+    if name == mapping.id_field and mapping.id_from == "content":
+        # Every field in one canonical text; a length before each keeps the parts apart.
+        texts = [
+            identifier("t_" + field)
+            for field in sorted(fields)
+            if field not in {"sent_at", "received_at", mapping.object_field}
+        ]
+        parts = ", ".join(f"coalesce(length({t}) || ':' || {t}, '-')" for t in [*texts, "object_text"])
+        return f"sha256(concat_ws('|', {parts}))"
+    if name not in fields:
+        return "NULL"
+    return identifier("p_" + name)
+
+
+def _clocked(name: str, clock: str, mapping: RecordMap) -> str:
+    """The record's instant, put on the server's clock when the two differ by more than a minute."""
+    at = identifier("p_" + clock)
+    day = _day_precision(mapping, clock)
+    shifted = at
+    original = "NULL"
+    if "sent_at" in mapping.fields and "received_at" in mapping.fields:
+        drift = "(p_received_at - p_sent_at)"
+        off = f"NOT ({day}) AND abs(epoch_us(p_received_at) - epoch_us(p_sent_at)) > 60000000"
+        shifted = f"CASE WHEN {off} THEN {at} + {drift} ELSE {at} END"
+        original = f"CASE WHEN {off} THEN {at} END"
+    return {
+        clock: shifted,
+        "occurred_on": f"CAST({shifted} AS DATE)",
+        f"original_{clock}": original,
+        "day_precision": day,
+    }[name]

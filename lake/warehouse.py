@@ -1,0 +1,116 @@
+"""`warehouse.duckdb`: what people open; a cache of the lake, made anew by every publication.
+
+Small tables are in the file itself, the rest are views over the Parquet files of one snapshot. The file is built
+beside the old one and renamed over it, so that a reader meets the old one or the new one and never a lock.
+"""
+
+import os
+import uuid
+from contextlib import suppress
+from pathlib import Path
+
+import duckdb
+
+from lake import delta, faults
+from lake.errors import LakeError
+from lake.lake import Lake, open_lake
+from lake.locks import lock
+from lake.sql import identifier, literal
+from lake.tables import TABLES
+from workspace import Workspace
+
+# These are copied; of all other tables the file has views.
+COPIED = ("registry", "moments", "results", "looks", "findings")
+_WAIT_S = 600.0
+_CATALOG = "published"
+
+
+def publish(workspace: Workspace) -> Path:
+    """Make `warehouse.duckdb` say what the lake says now; returns its path.
+
+    Raises:
+        LakeError: the disk is full or can't be written; the old file stays.
+    """
+    lake = open_lake(workspace)
+    target = workspace.warehouse
+    fresh = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    with lock(lake.root / ".publish.lock", wait_s=_WAIT_S, purpose="publishing the warehouse"):
+        for left in target.parent.glob(f".{target.name}.*"):
+            left.unlink(missing_ok=True)
+        try:
+            with duckdb.connect(fresh) as con:
+                _fill(con, lake)
+            _sync(fresh)
+            faults.reached("warehouse: before rename")
+            fresh.replace(target)
+            _sync(target.parent)
+        except (duckdb.IOException, OSError) as reason:
+            raise LakeError(
+                f"{target}: can't be written ({str(reason).splitlines()[0][:300]}); free space on that disk or make it "
+                "writable, then run again: the old file is as it was"
+            ) from reason
+        finally:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+    return target
+
+
+def open_readonly(workspace: Workspace) -> duckdb.DuckDBPyConnection:
+    """A session in UTC with everything that was last published; it holds no lock on anything.
+
+    The views are made over the published versions of the lake's tables at the workspace's present place, so it
+    works after a move too.
+
+    Raises:
+        LakeError: nothing was published yet, or the lake's files have gone.
+    """
+    path = workspace.warehouse
+    if not path.is_file():
+        raise LakeError(f"{path}: nothing was published yet; `tenbin run {workspace.root}` does it")
+    con = duckdb.connect(":memory:")
+    try:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"ATTACH {literal(str(path))} AS {_CATALOG} (READ_ONLY)")
+        for name in COPIED:
+            con.execute(f"CREATE TEMP TABLE {identifier(name)} AS FROM {_CATALOG}.{identifier(name)}")
+        versions = con.execute(f"SELECT table_name, version FROM {_CATALOG}.lake_versions").fetchall()
+        for name, version in versions:
+            con.execute(f"CREATE TEMP VIEW {identifier(name)} AS {_relation(workspace.lake, name, version)}")
+        con.execute(f"DETACH {_CATALOG}")
+    except duckdb.Error as reason:
+        con.close()
+        raise LakeError(
+            f"{path}: can't be opened ({str(reason).splitlines()[0][:300]}); remove it and run "
+            f"`tenbin run {workspace.root}`, which publishes it again"
+        ) from reason
+    return con
+
+
+def _fill(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
+    con.execute("SET TimeZone = 'UTC'")
+    con.execute("CREATE TABLE lake_versions (table_name VARCHAR, version BIGINT)")
+    for name in TABLES:
+        version = lake.version(name)
+        select = _relation(lake.root, name, version)
+        if name in COPIED:
+            con.execute(f"CREATE TABLE {identifier(name)} AS {select} ORDER BY ALL")
+        else:
+            con.execute(f"CREATE VIEW {identifier(name)} AS {select}")
+            con.execute("INSERT INTO lake_versions VALUES ($1, $2)", [name, version])
+
+
+def _relation(root: Path, name: str, version: int | None) -> str:
+    """SQL that reads one version of a table; None: it was never written."""
+    table = TABLES[name]
+    if version is None:
+        return delta.relation(root / name, table.columns, ())
+    snapshot = delta.load(root, table, version=version)
+    return delta.relation(root / name, delta.columns(snapshot), delta.files(snapshot))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
