@@ -54,8 +54,13 @@ def plain_percent(value: float) -> str:
 
 
 def count(value: float | None) -> str:
-    """A whole number with thousands separators."""
-    return _number(value, 0) if _finite(value) else MISSING
+    """A count with thousands separators; an expected one that is not whole keeps a decimal."""
+    return _number(value, 0 if float(value).is_integer() else 1) if _finite(value) else MISSING
+
+
+def signed_count(value: float) -> str:
+    """A difference of counts."""
+    return _signed(value, 0 if float(value).is_integer() else 1)
 
 
 def p_value(value: float | None) -> str:

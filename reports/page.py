@@ -225,10 +225,11 @@ def _shares(readout: Readout) -> tuple[Share, ...]:
     for variant in dict.fromkeys([*readout.variants, *srm.observed]):
         observed, expected = srm.observed.get(variant, 0), srm.expected.get(variant)
         got = f" ({fmt.percent(observed / total)})" if total else ""
-        gap = f"{observed - expected:+,.0f}".replace("-", "−") if expected is not None else fmt.MISSING
+        gap = fmt.signed_count(observed - expected) if expected is not None else fmt.MISSING
         share = weights.get(variant, 0.0) / all_weights if all_weights else None
-        expectation = f"{expected:,.0f}" if expected is not None else fmt.MISSING
-        found.append(Share(variant, fmt.percent(share), expectation, f"{fmt.count(observed)}{got}", gap))
+        found.append(
+            Share(variant, fmt.percent(share), fmt.count(expected), f"{fmt.count(observed)}{got}", gap)
+        )
     return tuple(found)
 
 

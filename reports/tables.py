@@ -78,32 +78,39 @@ def line(pair: Pair, metric: MetricDefinition | None) -> Line:
         level=fmt.plain_percent(1 - head.alpha),
         about=_about(metric),
         reading=words.reading(head, relative, metric),
-        notes=notes(pair, metric, scale),
+        notes=(*states(pair, scale), *targets(pair, metric, scale)),
         bar=bar(relative),
     )
 
 
-def notes(pair: Pair, metric: MetricDefinition | None, scale: fmt.Scale) -> tuple[str, ...]:
-    """Why a number is missing, what is still open, and how the estimate stands to margin and goal."""
+def states(pair: Pair, scale: fmt.Scale) -> tuple[str, ...]:
+    """Why a number is missing, and what was left out or capped on the way to it."""
     head, found = pair.head, []
     for row in (head, pair.absolute, pair.relative):
-        if row is not None and row.status.value != "ok":
-            why = "; ".join(words.reason(code) for code in row.reasons)
+        if row is None:
+            continue
+        why = [words.reason(code) for code in row.reasons]
+        if row.status.value != "ok":
             which = "relative lift " if row is pair.relative and row is not head else ""
-            found.append(f"{which}{row.status.value}{f': {why}' if why else ''}")
-        elif row is not None:
-            found += [words.reason(code) for code in row.reasons]
+            why = [f"{which}{row.status.value}{': ' if why else ''}{'; '.join(why)}"]
+        found += why
     if head.n_immature:
         found.append(f"{fmt.count(head.n_immature)} units left out: their window is not over yet")
     if head.cap is not None:
         shares = [share for share in (head.clipped_baseline, head.clipped_variant) if share is not None]
-        share = f" ({fmt.percent(max(shares))} of units at most)" if shares else ""
+        share = f" ({fmt.percent(max(shares))} of an arm's units at most)" if shares else ""
         found.append(f"values capped at {scale.value(head.cap)}{share}")
+    return tuple(dict.fromkeys(found))
+
+
+def targets(pair: Pair, metric: MetricDefinition | None, scale: fmt.Scale) -> tuple[str, ...]:
+    """How the estimate stands to the metric's margin and goal."""
+    found = []
     if metric is not None and metric.margin is not None:
         found.append(f"may get worse by at most {fmt.plain_percent(metric.margin)}")
     if metric is not None and metric.goal is not None:
-        found.append(_goal(metric, head.mean_variant, scale))
-    return tuple(dict.fromkeys(found))
+        found.append(_goal(metric, metric.goal, pair.head.mean_variant, scale))
+    return tuple(found)
 
 
 def bar(row: Result | None) -> Bar | None:
@@ -189,7 +196,8 @@ def exposures(readout: Readout, variants: Sequence[str]) -> Table:
 
 def segments(pairs: Sequence[Pair], metric: MetricDefinition | None, name: str) -> Table:
     """One metric by segment value: exploratory, so without adjusted p-values."""
-    lines = [(pair.head.segment or "", line(pair, metric)) for pair in pairs if pair.head.metric == name]
+    scale = scale_of(metric)
+    lines = [(pair, line(pair, metric)) for pair in pairs if pair.head.metric == name]
     return Table(
         caption=f"{name} by segment",
         columns=(
@@ -205,7 +213,7 @@ def segments(pairs: Sequence[Pair], metric: MetricDefinition | None, name: str) 
         ),
         rows=tuple(
             (
-                segment.replace("=", ": ", 1),
+                (pair.head.segment or "").replace("=", ": ", 1),
                 item.variant,
                 item.mean_baseline,
                 item.mean_variant,
@@ -213,9 +221,9 @@ def segments(pairs: Sequence[Pair], metric: MetricDefinition | None, name: str) 
                 item.relative_interval if item.relative != fmt.MISSING else item.absolute_interval,
                 item.p,
                 f"{item.n_baseline} / {item.n_variant}",
-                "; ".join(item.notes),
+                "; ".join(states(pair, scale)),
             )
-            for segment, item in lines
+            for pair, item in lines
         ),
         numeric=frozenset({2, 3, 4, 5, 6, 7}),
     )
@@ -276,8 +284,7 @@ def _about(metric: MetricDefinition | None) -> str:
     return ", ".join(part for part in (metric.kind, window, better) if part)
 
 
-def _goal(metric: MetricDefinition, mean: float | None, scale: fmt.Scale) -> str:
-    goal = metric.goal or 0.0
+def _goal(metric: MetricDefinition, goal: float, mean: float | None, scale: fmt.Scale) -> str:
     wish = f"goal {'≤' if metric.direction == 'decrease' else '≥'} {scale.value(goal)}"
     if mean is None:
         return wish
