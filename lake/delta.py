@@ -30,6 +30,8 @@ from lake.tables import DELTA_TYPES, TABLES, Column, Table
 _DUCKDB_TYPES = {delta: duck for duck, delta in DELTA_TYPES.items()}
 _RETRIES = 20
 
+Action = AddAction | RemoveAction
+
 
 @dataclasses.dataclass(frozen=True)
 class DataFile:
@@ -144,9 +146,7 @@ def write_parquet(
         LakeError: the disk is full or can't be written; nothing is left of the file.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    statement = (
-        f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-    )
+    statement = f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)"
     try:
         rows: int = con.execute(statement, dict(params or {})).fetchall()[0][0]
         _sync(target)
@@ -198,7 +198,7 @@ def removal(table: Table, file: DataFile) -> RemoveAction:
 def commit(
     delta: DeltaTable,
     table: Table,
-    actions: Sequence[AddAction | RemoveAction],
+    actions: Sequence[Action],
     *,
     app: tuple[str, int] | None = None,
 ) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 import msgspec
-import pyarrow as pa
+from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 from lake import delta, faults
@@ -164,18 +164,20 @@ def _stage(batch: _Batch, progress: Progress | None) -> None:
         faults.reached("file staged")
     if progress is not None:
         progress("reading", done, total)
-    files = pa.table(
+    columns = "file_no INTEGER, start BIGINT, source VARCHAR, path VARCHAR, file_hash VARCHAR"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE stage_files ({columns})")
+    # Lists as parameters: registering a frame would import pandas, which takes longer than a small batch.
+    con.execute(
+        "INSERT INTO stage_files "
+        "SELECT unnest($numbers), unnest($starts), unnest($sources), unnest($paths), unnest($hashes)",
         {
-            "file_no": pa.array([read.number for read in batch.read], pa.int32()),
-            "start": pa.array([read.start for read in batch.read], pa.int64()),
-            "source": [file.file.source for file in batch.plan.files],
-            "path": [file.file.name for file in batch.plan.files],
-            "file_hash": [file.sha256 for file in batch.plan.files],
-        }
+            "numbers": [read.number for read in batch.read],
+            "starts": [read.start for read in batch.read],
+            "sources": [file.file.source for file in batch.plan.files],
+            "paths": [file.file.name for file in batch.plan.files],
+            "hashes": [file.sha256 for file in batch.plan.files],
+        },
     )
-    con.register("files_arrow", files)
-    con.execute("CREATE OR REPLACE TEMP TABLE stage_files AS SELECT * FROM files_arrow")
-    con.unregister("files_arrow")
     for kind in batch.kinds:
         id_ = identifier(IDENTITY[kind][0])
         con.execute(
@@ -194,8 +196,16 @@ def _write_keys(batch: _Batch) -> None:
     units = " UNION ".join(f"SELECT DISTINCT unit_type, unit_id FROM staged_{kind}" for kind in batch.kinds)
     con.execute(f"CREATE OR REPLACE TEMP TABLE batch_units AS {units}")
     snapshot = delta.load(batch.lake.root, table)
-    if _is_done(snapshot, batch):
-        return
+    if not _is_done(snapshot, batch):
+        _write_new_keys(batch, snapshot)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE batch_keys AS SELECT unit_type, unit_id, unit_key "
+        "FROM unit_keys SEMI JOIN batch_units USING (unit_type, unit_id)"
+    )
+
+
+def _write_new_keys(batch: _Batch, snapshot: DeltaTable) -> None:
+    con, table = batch.con, TABLES["unit_keys"]
     select = (
         "SELECT unit_type, unit_id, (SELECT coalesce(max(unit_key), 0) FROM unit_keys) "
         "+ row_number() OVER (ORDER BY unit_type, unit_id) AS unit_key, $batch::BIGINT AS batch "
@@ -227,7 +237,7 @@ def _write_records(batch: _Batch, kind: str) -> None:
     if not new and not removed:
         return
     faults.reached(f"{kind}: written")
-    actions = [
+    actions: list[delta.Action] = [
         *delta.place(lake.root / kind, table, new, batch.stem),
         *delta.place(lake.root / kind, table, rewritten, f"{batch.stem}r"),
         *(delta.removal(table, file) for file in removed),
@@ -237,34 +247,28 @@ def _write_records(batch: _Batch, kind: str) -> None:
 
 
 def _new_files(batch: _Batch, kind: str) -> list[delta.NewFile]:
+    """A file per day. Keys join and rows are ordered day by day: no second copy of all rows is ever made."""
     con, (id_, _, at) = batch.con, IDENTITY[kind]
     names = TABLES[kind].names
     listed = ", ".join("$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in names)
-    con.execute(
-        f"CREATE OR REPLACE TEMP TABLE final_rows AS SELECT {listed} FROM staged_{kind} "
-        "JOIN (SELECT unit_type, unit_id, unit_key FROM unit_keys SEMI JOIN batch_units USING (unit_type, unit_id)) "
-        "USING (unit_type, unit_id) "
+    select = (
+        f"SELECT {listed} FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
         f"ANTI JOIN (SELECT source, file_hash, file_row FROM losers_{kind} WHERE path IS NULL) "
-        "USING (source, file_hash, file_row) "
-        f"ORDER BY occurred_on, unit_key, {identifier(at)}, {identifier(id_)}",
-        {"batch": batch.plan.batch},
+        "USING (source, file_hash, file_row) WHERE occurred_on = $day "
+        f"ORDER BY unit_key, {identifier(at)}, {identifier(id_)}"
     )
-    days = [
-        row[0] for row in con.execute("SELECT DISTINCT occurred_on FROM final_rows ORDER BY 1").fetchall()
-    ]
-    new = []
-    for day in days:
-        file = delta.write_parquet(
+    days = con.execute(f"SELECT DISTINCT occurred_on FROM staged_{kind} ORDER BY 1").fetchall()
+    written = (
+        delta.write_parquet(
             con,
-            "SELECT * FROM final_rows WHERE occurred_on = $day",
+            select,
             batch.folder / f"{kind}-{day}.parquet",
-            params={"day": day},
+            params={"day": day, "batch": batch.plan.batch},
             partition=day.isoformat(),
         )
-        if file is not None:
-            new.append(file)
-    con.execute("DROP TABLE final_rows")
-    return new
+        for (day,) in days
+    )
+    return [file for file in written if file is not None]
 
 
 def _rewritten_files(
@@ -348,7 +352,7 @@ def _count_duplicates(batch: _Batch) -> None:
             batch.duplicates[number] += count
 
 
-def _is_done(snapshot: delta.DeltaTable, batch: _Batch) -> bool:
+def _is_done(snapshot: DeltaTable, batch: _Batch) -> bool:
     done = snapshot.transaction_version(APP)
     return done is not None and done >= batch.plan.batch
 

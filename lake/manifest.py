@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from lake import delta
 from lake.errors import LakeError
@@ -76,7 +75,9 @@ def pending(lake: Lake, found: Sequence[SourceFile]) -> Planned | None:
     known = [entry for entry in _known(lake) if entry.rows is None]
     if not known:
         return None
-    by_name = {(file.source, file.kind, file.name): file for file in found}
+    by_name: dict[tuple[str, str, str], SourceFile] = {
+        (file.source, file.kind, file.name): file for file in found
+    }
     files = []
     for entry in known:
         file = by_name.get((entry.source, entry.kind, entry.path))
@@ -98,7 +99,9 @@ def plan_files(
         LakeError: a file that was ingested has other content now, or its source another definition.
     """
     entries = _known(lake)
-    known = {(entry.source, entry.kind, entry.path): entry for entry in entries}
+    known: dict[tuple[str, str, str], _Known] = {
+        (entry.source, entry.kind, entry.path): entry for entry in entries
+    }
     new: list[SourceFile] = []
     for file in found:
         entry = known.get((file.source, file.kind, file.name))
@@ -140,7 +143,7 @@ def record_counts(
     new = _write(lake, plan, folder / "counts.parquet", counts)
     stem = f"b{plan.batch:08d}"
     gone = [file for file in delta.files(snapshot) if file.path.startswith(f"{stem}-plan")]
-    actions = [
+    actions: list[delta.Action] = [
         *delta.place(lake.root / _TABLE.name, _TABLE, [new], f"{stem}-done"),
         *(delta.removal(_TABLE, file) for file in gone),
     ]
@@ -154,24 +157,29 @@ def _write(
     rows, quarantined, duplicates = (
         zip(*counts, strict=True) if counts is not None else ([None] * len(files),) * 3
     )
-    table = pa.table(
-        {
-            "batch": pa.array([plan.batch] * len(files), pa.int64()),
-            "source": pa.array([file.file.source for file in files], pa.string()),
-            "kind": pa.array([file.file.kind for file in files], pa.string()),
-            "path": pa.array([file.file.name for file in files], pa.string()),
-            "file_hash": pa.array([file.sha256 for file in files], pa.string()),
-            "bytes": pa.array([file.bytes for file in files], pa.int64()),
-            "modified_ns": pa.array([file.modified_ns for file in files], pa.int64()),
-            "definition": pa.array([file.file.mapping.definition for file in files], pa.string()),
-            "rows": pa.array(rows, pa.int64()),
-            "quarantined": pa.array(quarantined, pa.int64()),
-            "duplicates": pa.array(duplicates, pa.int64()),
-        }
-    )
+    columns = {
+        "sources": [file.file.source for file in files],
+        "kinds": [file.file.kind for file in files],
+        "paths": [file.file.name for file in files],
+        "hashes": [file.sha256 for file in files],
+        "bytes": [file.bytes for file in files],
+        "modified": [file.modified_ns for file in files],
+        "definitions": [file.file.mapping.definition for file in files],
+        "rows": list(rows),
+        "quarantined": list(quarantined),
+        "duplicates": list(duplicates),
+    }
     with duckdb.connect(":memory:") as con:
-        con.register("manifest_rows", table)
-        new = delta.write_parquet(con, "SELECT * FROM manifest_rows", target)
+        new = delta.write_parquet(
+            con,
+            "SELECT $batch::BIGINT AS batch, unnest($sources) AS source, unnest($kinds) AS kind, "
+            "unnest($paths) AS path, unnest($hashes) AS file_hash, unnest($bytes)::BIGINT AS bytes, "
+            "unnest($modified)::BIGINT AS modified_ns, unnest($definitions) AS definition, "
+            "unnest($rows)::BIGINT AS rows, unnest($quarantined)::BIGINT AS quarantined, "
+            "unnest($duplicates)::BIGINT AS duplicates",
+            target,
+            params={"batch": plan.batch, **columns},
+        )
     if new is None:
         raise LakeError(f"{lake.root}: a batch without files can't be planned")
     return new

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
 from lake import textfiles
 from lake.errors import LakeError
@@ -131,13 +130,12 @@ def _parquet(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scra
     _insert(con, file, number, types, relation)
     bad = _bad_rows(con, file, first)
     if bad:
-        con.register("bad_rows", pa.table({"row": pa.array(list(bad), pa.int64())}))
         raws = con.execute(
             f"SELECT file_row_number + 1, left(CAST(to_json(r) AS VARCHAR), {textfiles.RAW_CHARS}) FROM "
             f"read_parquet({literal(str(file.path))}, hive_partitioning = false, file_row_number = true) AS r "
-            "WHERE file_row_number + 1 IN (SELECT row FROM bad_rows) ORDER BY 1"
+            "WHERE file_row_number + 1 IN (SELECT unnest($rows)) ORDER BY 1",
+            {"rows": list(bad)},
         ).fetchall()
-        con.unregister("bad_rows")
         _quarantine(con, number, ((row, bad[row], raw) for row, raw in raws))
     return len(bad), 0
 
@@ -185,13 +183,12 @@ def _overrule(con: duckdb.DuckDBPyConnection, file: SourceFile, first: int, know
     """Give the rows that stand for bad lines the reason that the slow road found."""
     if not known:
         return
-    fresh = pa.table({"row": pa.array(list(known), pa.int64()), "reason": pa.array(list(known.values()))})
-    con.register("known_reasons", fresh)
     con.execute(
-        f"UPDATE stage_{file.kind} SET reason = k.reason FROM known_reasons AS k "
-        f"WHERE stage_{file.kind}.rowid = k.row + {int(first)} - 1"
+        f"UPDATE stage_{file.kind} SET reason = k.reason "
+        "FROM (SELECT unnest($rows) AS row, unnest($reasons) AS reason) AS k "
+        f"WHERE stage_{file.kind}.rowid = k.row + $first - 1",
+        {"rows": list(known), "reasons": list(known.values()), "first": first},
     )
-    con.unregister("known_reasons")
 
 
 def _quarantine(con: duckdb.DuckDBPyConnection, number: int, found: Iterator[tuple[int, str, str]]) -> None:
@@ -200,10 +197,11 @@ def _quarantine(con: duckdb.DuckDBPyConnection, number: int, found: Iterator[tup
     def flush() -> None:
         if not chunk:
             return
-        lines, reasons, raws = zip(*chunk, strict=True)
-        con.register("found_rows", pa.table({"line": lines, "reason": reasons, "raw": raws}))
-        con.execute(f"INSERT INTO stage_quarantine SELECT {int(number)}, line, reason, raw FROM found_rows")
-        con.unregister("found_rows")
+        lines, reasons, raws = map(list, zip(*chunk, strict=True))
+        con.execute(
+            "INSERT INTO stage_quarantine SELECT $number, unnest($lines), unnest($reasons), unnest($raws)",
+            {"number": number, "lines": lines, "reasons": reasons, "raws": raws},
+        )
         chunk.clear()
 
     for item in found:

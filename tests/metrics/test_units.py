@@ -35,22 +35,23 @@ METRICS = (
 # On the edges of days and windows, and a microsecond beside them.
 OFFSETS = st.builds(
     lambda quarter, micro: BASE + quarter * 6 * HOUR + dt.timedelta(microseconds=micro),
-    st.integers(-16, 24),
+    st.integers(-14, 16),
     st.sampled_from([0, 0, -1, 1]),
 )
 WHEN = st.one_of(OFFSETS, OFFSETS.map(lambda at: at.date()))
-UNITS = st.integers(0, 5)
+UNITS = st.integers(0, 2)
 EXPOSURES = st.lists(
     st.fixed_dictionaries(
         {
             "unit": UNITS,
             "at": WHEN,
-            "variant": st.sampled_from(["A", "A", "A", "B", "B", "ghost"]),
-            "environment": st.sampled_from(["production", "production", "production", "staging"]),
-            "iteration": st.sampled_from([1, 1, 1, 2]),
+            "variant": st.sampled_from([*["A"] * 6, *["B"] * 5, "ghost"]),
+            "environment": st.sampled_from([*["production"] * 7, "staging"]),
+            "iteration": st.sampled_from([*[1] * 7, 2]),
         }
     ),
-    max_size=9,
+    min_size=1,
+    max_size=4,
 )
 EVENTS = st.lists(
     st.fixed_dictionaries(
@@ -58,7 +59,7 @@ EVENTS = st.lists(
             "unit": UNITS,
             "at": WHEN,
             "event": st.sampled_from(["purchase", "purchase", "view", "other"]),
-            "environment": st.sampled_from(["production", "production", "production", "staging"]),
+            "environment": st.sampled_from([*["production"] * 7, "staging"]),
             "value": st.one_of(st.none(), st.decimals("-99", "9999", places=6)),
             "currency": st.sampled_from(["JPY", "JPY", "EUR", None]),
             "properties": st.sampled_from(
@@ -72,6 +73,7 @@ EVENTS = st.lists(
             ),
         }
     ),
+    min_size=8,
     max_size=30,
 )
 AMOUNTS = {
@@ -233,6 +235,62 @@ def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
                 got = [number for line in cell.moments.cov for number in line]
                 want = [float(number) for line in cov for number in line]
                 assert got == pytest.approx(want, rel=1e-12), metric.name
+
+
+MICRO = dt.timedelta(microseconds=1)
+EXPOSED = BASE + 14 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("at", "counts", "counts_before"),
+    [
+        (EXPOSED, True, False),
+        (EXPOSED - MICRO, False, True),
+        (EXPOSED + 36 * HOUR - MICRO, True, False),
+        (EXPOSED + 36 * HOUR, False, False),
+        (EXPOSED + 36 * HOUR + MICRO, False, False),
+        (BASE + 24 * HOUR, True, False),
+        (EXPOSED - 48 * HOUR, False, True),
+        (EXPOSED - 48 * HOUR - MICRO, False, False),
+        (BASE - 24 * HOUR, False, True),
+        (BASE.date(), True, False),
+        ((BASE + 24 * HOUR).date(), True, False),
+        ((BASE + 48 * HOUR).date(), False, False),
+        ((BASE - 24 * HOUR).date(), False, True),
+        ((BASE - 48 * HOUR).date(), False, True),
+        ((BASE - 72 * HOUR).date(), False, False),
+    ],
+)
+def test_the_edges_of_a_window_and_of_the_period_before(bench, experiment_of, at, counts, counts_before):
+    """Exposed at 14:00; the window ends at 02:00 two days later; dated events count by days."""
+    metric = Metric(name="bought", kind="count", event="purchase", window="36h", covariate="2d")
+    engine, experiment = bench.engine(metric), experiment_of("bought")
+    bench.exposure(1, EXPOSED, "A")
+    bench.event(1, at)
+    bench.prepare(engine, experiment)
+    cell = bench.cells(engine, experiment, (BASE + 72 * HOUR).date())["bought", "A", None]
+    assert cell.moments.mean == (float(counts), float(counts_before))
+
+
+@pytest.mark.parametrize(
+    ("exposed", "first_mature"),
+    [
+        (BASE, BASE + 24 * HOUR),  # over at midnight, as the day is
+        (BASE + MICRO, BASE + 48 * HOUR),
+        (BASE - MICRO, BASE + 24 * HOUR),
+        (BASE.date(), BASE + 24 * HOUR),
+    ],
+)
+def test_a_unit_is_mature_when_its_window_is_over_by_the_end_of_the_day(
+    bench, experiment_of, exposed, first_mature
+):
+    metric = Metric(name="bought", kind="conversion", event="purchase", window="2d")
+    engine, experiment = bench.engine(metric), experiment_of("bought")
+    bench.exposure(1, exposed, "A")
+    bench.prepare(engine, experiment)
+    for as_of, n in ((first_mature - 24 * HOUR, 0), (first_mature, 1)):
+        cell = bench.cells(engine, experiment, as_of.date())["bought", "A", None]
+        assert (cell.moments.n, cell.n_immature) == (n, 1 - n)
 
 
 def test_many_days_at_once_are_the_days_one_by_one(bench, experiment_of):

@@ -1,0 +1,6 @@
+"""`python -m tenbin` is the command."""
+
+from tenbin.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""The answer for machines: the one JSON object of DESIGN 4.9."""
+
+import msgspec
+
+from stats.results import Result
+from tenbin.analyze.answer import Answer
+
+
+class SrmOut(msgspec.Struct, frozen=True):
+    """The sample ratio, observed against expected."""
+
+    observed: dict[str, int]
+    expected: dict[str, float]
+    chi2: float | None
+    p_value: float | None
+
+
+class UnitsOut(msgspec.Struct, frozen=True):
+    """What became of the file's rows."""
+
+    rows: int
+    units: int
+    mixed_variant: int
+    null_variant: int
+
+
+class Output(msgspec.Struct, frozen=True):
+    """The whole object."""
+
+    srm: SrmOut
+    units: UnitsOut
+    results: tuple[Result, ...]
+    warnings: tuple[str, ...]
+
+
+def to_json(found: Answer) -> str:
+    """The object as indented JSON text; the same file gives the same text."""
+    srm, tally = found.analysis.srm, found.tally
+    output = Output(
+        srm=SrmOut(srm.observed, srm.expected, srm.chi2, srm.p_value),
+        units=UnitsOut(tally.rows, tally.units, tally.mixed_variant, tally.null_variant),
+        results=found.analysis.results,
+        warnings=found.warnings,
+    )
+    return msgspec.json.format(msgspec.json.encode(output), indent=2).decode()

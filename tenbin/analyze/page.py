@@ -1,0 +1,100 @@
+"""The answer as a page: the readout of a finished experiment without dates (`--report`)."""
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from reports.readout import Check, CheckStatus, Exclusion, InputFile, MetricDefinition, Readout
+from reports.single import render_single
+from tenbin.analyze.answer import Answer
+from tenbin.analyze.request import MetricSpec
+
+_CHUNK = 1 << 20
+
+
+def write_page(found: Answer, out: Path) -> Path:
+    """Write the readout as one self-contained HTML file.
+
+    Raises:
+        UserError: `out` can't be written.
+    """
+    return render_single(readout_of(found), out)
+
+
+def readout_of(found: Answer) -> Readout:
+    """Everything that the page shows."""
+    request, tally, analysis = found.request, found.tally, found.analysis
+    options = msgspec.json.encode(request, order="deterministic")
+    sha256 = _sha256(found.path)
+    mixed = CheckStatus.WARNING if tally.mixed_variant else CheckStatus.PASSED
+    return Readout(
+        workspace="tenbin analyze",
+        experiment=found.path.name,
+        iteration=1,
+        control=found.variants[0],
+        variants=found.variants,
+        weights=found.weights,
+        unit_type=request.unit or "row",
+        population="exposed",
+        environment="production",
+        horizon=request.horizon,
+        alpha=request.alpha,
+        start=None,
+        end=None,
+        planned_end=None,
+        as_of=None,
+        provisional=False,
+        decision=analysis.decision,
+        srm=analysis.srm,
+        checks=(
+            Check(
+                name="mixed_variants",
+                status=mixed,
+                message=f"{tally.mixed_variant:,} units were seen in two variants; they are left out.",
+                numbers={"units": tally.mixed_variant},
+            ),
+        ),
+        units=found.counts,
+        exclusions=(
+            Exclusion(reason="seen in two variants", count=tally.mixed_variant, of="units"),
+            Exclusion(reason="without a variant", count=tally.null_variant, of="rows"),
+        ),
+        exposures=(),
+        results=analysis.results,
+        series=(),
+        metrics=tuple(_definition(spec) for spec in found.metrics),
+        definition=msgspec.json.format(options, indent=2).decode(),
+        inputs=(
+            InputFile(source="analyze", path=found.path.name, sha256=sha256, rows=tally.rows, quarantined=0),
+        ),
+        fingerprint=hashlib.sha256(options + sha256.encode()).hexdigest()[:16],
+        warnings=found.warnings,
+    )
+
+
+def _definition(spec: MetricSpec) -> MetricDefinition:
+    said = {key: value for key, value in msgspec.to_builtins(spec).items() if value is not None}
+    per_unit = {
+        "conversion": f'1 when any row of the unit has "{spec.column}", else 0',
+        "mean": f'sum of "{spec.column}" over the rows of the unit',
+        "revenue": f'sum of "{spec.column}" over the rows of the unit',
+        "ratio": f'sum of "{spec.column}" over sum of "{spec.denominator}"',
+        "quantile": f'quantile {spec.quantile} of "{spec.column}" over rows, the unit is the cluster',
+    }
+    return MetricDefinition(
+        name=spec.name,
+        kind=spec.kind,
+        role=spec.role,
+        direction="increase",
+        definition=msgspec.json.format(msgspec.json.encode(said), indent=2).decode(),
+        sql=per_unit[spec.kind],
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

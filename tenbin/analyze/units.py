@@ -1,0 +1,228 @@
+"""Rows → one row per unit (DESIGN 4.9): who is compared, who is left out, and each unit's number per metric.
+
+All sums run in the file's order on one thread, so the same file gives the same bits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tenbin.analyze.cells import Cells, Codes, Numbers, Rows
+from tenbin.analyze.errors import AnalyzeError
+from tenbin.analyze.request import MetricSpec
+
+Flags = npt.NDArray[np.bool_]
+
+
+class Units(NamedTuple):
+    """The compared units; one element per unit, in the order of their first rows."""
+
+    variant: Codes
+    segments: dict[str, Codes]
+    cluster: Codes | None
+    columns: dict[str, tuple[Numbers, ...]]  # metric → numerator, then denominator, then covariate
+
+
+class Tally(NamedTuple):
+    """What became of the rows."""
+
+    rows: int
+    units: int  # compared
+    mixed_variant: int  # units left out because they were seen in two variants
+    null_variant: int  # rows without a variant
+    warnings: tuple[str, ...]
+
+
+class QuantileRows(NamedTuple):
+    """The single values of a quantile metric; one element per row that has one."""
+
+    value: Numbers
+    unit: Codes  # index into Units
+    left_out: int  # units without any value
+
+
+class Sample(NamedTuple):
+    """What is compared: the units, their variants and segments by name, and what was left out."""
+
+    variants: tuple[str, ...]  # control first
+    levels: dict[str, tuple[str, ...]]  # segment → its values
+    units: Units
+    quantiles: dict[str, QuantileRows]
+    tally: Tally
+
+
+class _Grid(NamedTuple):
+    """How rows make up units; units are numbered by first appearance."""
+
+    path: Path
+    row: Codes  # per row: its number in the file
+    unit: Codes  # per row: its unit
+    first: Codes  # per unit: the index of its first row
+
+    @property
+    def count(self) -> int:
+        return len(self.first)
+
+
+def bring_to_units(cells: Cells, metrics: Sequence[MetricSpec], *, path: Path) -> Sample:
+    """One row per unit.
+
+    Raises:
+        AnalyzeError: a covariate differs within a unit, a unit is in two clusters, or no unit is left.
+    """
+    rows = cells.rows
+    if not len(rows.row):
+        raise AnalyzeError(f"{path}: no row has both a unit and a variant; there is nothing to compare")
+    grid = _grid(rows, path)
+    mixed = _differs(rows.variant, grid)
+    left_out = mixed if rows.cluster is None else mixed | _strayed(rows.cluster, rows.variant, mixed, grid)
+    kept = np.flatnonzero(~left_out)
+    if not len(kept):
+        raise AnalyzeError(
+            f"{path}: every unit was seen in two variants, so there is nothing to compare; check --unit, "
+            "--cluster and --variant"
+        )
+    quantiles = {
+        spec.name: _quantile_rows(rows.values[spec.column], kept, grid)
+        for spec in metrics
+        if spec.kind == "quantile"
+    }
+    units = Units(
+        variant=rows.variant[grid.first][kept],
+        segments={name: values[grid.first][kept] for name, values in rows.segments.items()},
+        cluster=None if rows.cluster is None else rows.cluster[grid.first][kept],
+        columns={spec.name: _columns(rows, spec, kept, grid) for spec in metrics if spec.kind != "quantile"},
+    )
+    warnings = (
+        *_left_out_notes(cells, mixed, left_out),
+        *_segment_notes(rows, kept, grid),
+        *_missing_notes(rows, metrics, kept, grid),
+        *_quantile_notes(quantiles),
+    )
+    tally = Tally(cells.total, len(kept), int(left_out.sum()), cells.without_variant, warnings)
+    return Sample(cells.variants, cells.levels, units, quantiles, tally)
+
+
+def _grid(rows: Rows, path: Path) -> _Grid:
+    last = int(rows.unit.max()) + 1
+    first_by_code = np.full(last, -1, dtype=np.int64)
+    first_by_code[rows.unit[::-1]] = np.arange(len(rows.unit) - 1, -1, -1)
+    first = np.sort(first_by_code[first_by_code >= 0])
+    number = np.empty(last, dtype=np.int64)
+    number[rows.unit[first]] = np.arange(len(first))
+    return _Grid(path, rows.row, number[rows.unit], first)
+
+
+def _differs(values: Codes, grid: _Grid) -> Flags:
+    """Units with a row whose value is not that of their first row."""
+    found = np.zeros(grid.count, dtype=np.bool_)
+    found[grid.unit[values != values[grid.first][grid.unit]]] = True
+    return found
+
+
+def _strayed(cluster: Codes, variant: Codes, mixed: Flags, grid: _Grid) -> Flags:
+    """Units whose group holds units of another variant, or one that is itself in two.
+
+    Raises:
+        AnalyzeError: a unit is in two groups.
+    """
+    other = np.flatnonzero(cluster != cluster[grid.first][grid.unit])
+    if len(other):
+        at = other[0]
+        raise AnalyzeError(
+            f"{grid.path}: row {grid.row[at]:,} (header not counted): its unit was in another group in row "
+            f"{grid.row[grid.first[grid.unit[at]]]:,}; with --cluster a unit belongs to one group"
+        )
+    group, arm = cluster[grid.first], variant[grid.first]
+    arm_of_group = np.full(int(group.max()) + 1, -1, dtype=np.int64)
+    arm_of_group[group] = arm
+    bad = np.zeros(len(arm_of_group), dtype=np.bool_)
+    bad[group[(arm != arm_of_group[group]) | mixed]] = True
+    return np.asarray(bad[group], dtype=np.bool_)
+
+
+def _columns(rows: Rows, spec: MetricSpec, kept: Codes, grid: _Grid) -> tuple[Numbers, ...]:
+    """The unit's numbers for one metric: numerator, then denominator, then covariate."""
+    numbers = [_sum(rows.values[name], grid)[kept] for name in (spec.column, spec.denominator) if name]
+    if spec.kind == "conversion":
+        numbers[0] = (numbers[0] > 0).astype(np.float64)
+    if spec.covariate is not None:
+        numbers.append(_constant(rows.values[spec.covariate], spec.covariate, grid)[kept])
+    return tuple(numbers)
+
+
+def _sum(values: Numbers, grid: _Grid) -> Numbers:
+    """Sum per unit; missing counts as nothing."""
+    present = np.nan_to_num(values, nan=0.0)
+    if grid.count == len(values):
+        return present
+    return np.bincount(grid.unit, weights=present, minlength=grid.count)
+
+
+def _constant(values: Numbers, column: str, grid: _Grid) -> Numbers:
+    """The one value that all rows of a unit carry; 0 when they carry none.
+
+    Raises:
+        AnalyzeError: two rows of a unit carry different values.
+    """
+    there = np.flatnonzero(~np.isnan(values))
+    found = np.zeros(grid.count)
+    found[grid.unit[there[::-1]]] = values[there[::-1]]  # the first row is written last
+    other = there[values[there] != found[grid.unit[there]]]
+    if len(other):
+        at = other[0]
+        raise AnalyzeError(
+            f'{grid.path}: row {grid.row[at]:,} (header not counted), column "{column}": {values[at]:g}, but '
+            f"an earlier row of the same unit has {found[grid.unit[at]]:g}; a covariate is one number per unit"
+        )
+    return found
+
+
+def _quantile_rows(values: Numbers, kept: Codes, grid: _Grid) -> QuantileRows:
+    """The values of the compared units, and how many of these have none."""
+    position = np.full(grid.count, -1, dtype=np.int64)
+    position[kept] = np.arange(len(kept))
+    unit = position[grid.unit]
+    there = (unit >= 0) & ~np.isnan(values)
+    with_value = np.bincount(unit[there], minlength=len(kept)) > 0
+    return QuantileRows(values[there], unit[there], int((~with_value).sum()))
+
+
+def _left_out_notes(cells: Cells, mixed: Flags, left_out: Flags) -> Iterator[str]:
+    if strayed := int((left_out & ~mixed).sum()):
+        yield (
+            f"{_many(strayed, 'unit')} in groups with units of two variants left out: a group has one "
+            "variant when groups are randomised."
+        )
+    if cells.without_unit:
+        yield f"{_many(cells.without_unit, 'row')} without a unit left out."
+
+
+def _segment_notes(rows: Rows, kept: Codes, grid: _Grid) -> Iterator[str]:
+    for name, values in rows.segments.items():
+        if changed := int(_differs(values, grid)[kept].sum()):
+            yield f'{_many(changed, "unit")} with several values of segment "{name}": the first row\'s counts.'
+
+
+def _missing_notes(rows: Rows, metrics: Sequence[MetricSpec], kept: Codes, grid: _Grid) -> Iterator[str]:
+    """A sentence per column in which compared units have no value at all."""
+    for name in dict.fromkeys(name for spec in metrics if spec.kind != "quantile" for name in spec.columns):
+        present = np.bincount(grid.unit, weights=~np.isnan(rows.values[name]), minlength=grid.count)
+        if absent := int((present[kept] == 0).sum()):
+            yield f'{_many(absent, "unit")} without a value in column "{name}" counted as 0.'
+
+
+def _quantile_notes(quantiles: Mapping[str, QuantileRows]) -> Iterator[str]:
+    for name, found in quantiles.items():
+        if found.left_out:
+            yield (
+                f"{name}: {_many(found.left_out, 'unit')} without a value left out; this conditions on "
+                "behaviour after assignment, so the units that remain may not be alike."
+            )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,316 @@
+"""The `tenbin` command: options in, one call, the answer out.
+
+Everything heavy is imported by the command that needs it, so that `--help` and `analyze` start fast.
+
+Exit codes: 0; 1 when something was found wrong; 2 for wrong use or input that can't be used, said in one
+sentence on standard error.
+"""
+
+import datetime as dt
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from tenbin import __version__
+from tenbin.failures import sentence_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FOUND_WRONG = 1
+WRONG_USE = 2
+
+_METRIC_OPTIONS = ("conversion", "mean", "revenue", "ratio", "quantile")
+_ORDER = "tenbin.metric_order"
+
+
+class _Group(TyperGroup):
+    """Says what its user can mend in one sentence; anything else is a defect and keeps its traceback."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - as the base has it
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            sentence = sentence_of(error)
+            if sentence is None:
+                raise
+            typer.echo(f"tenbin: {sentence}", err=True)
+            raise typer.Exit(WRONG_USE) from None
+
+
+class _Ordered(TyperCommand):
+    """Remembers in which order the metric options were typed: the first one is the primary metric."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click is inside typer
+        if args:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            ctx.meta[_ORDER] = [item.name for item in order if item.name in _METRIC_OPTIONS]
+        return super().parse_args(ctx, args)
+
+
+class Horizon(StrEnum):
+    """How the file's significance may be read."""
+
+    FIXED = "fixed"
+    ANYTIME = "anytime"
+
+
+app = typer.Typer(
+    cls=_Group,
+    help="Experiments from landing files to reports; from one file to an answer.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WorkspaceArgument = Annotated[
+    Path, typer.Argument(metavar="WORKSPACE", help="The directory with tenbin.toml.", show_default=False)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def main() -> None:
+    """Run the command of this process."""
+    app(prog_name="tenbin")
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"tenbin {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(cls=_Ordered)
+def analyze(
+    ctx: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV (.gz, .zst), Parquet or NDJSON (.gz, .zst).")
+    ],
+    *,
+    variant: Annotated[str, typer.Option(metavar="COLUMN", help="Which variant the row belongs to.")],
+    control: Annotated[
+        str | None, typer.Option(metavar="VARIANT", help="The variant that the others are compared with.")
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Who was randomised; without it every row is a unit."),
+    ] = None,
+    conversion: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Yes or no (true, false, 0, 1); a unit: any of its rows."),
+    ] = None,
+    mean: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A number; a unit: the sum of its rows.")
+    ] = None,
+    revenue: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Money; a unit: the sum of its rows.")
+    ] = None,
+    ratio: Annotated[
+        list[str] | None, typer.Option(metavar="A/B", help="Sum of column A over sum of column B.")
+    ] = None,
+    quantile: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN@Q", help="A quantile over rows, as in latency@0.9.")
+    ] = None,
+    covariate: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC=COLUMN", help="What was measured before, to reduce variance (CUPED)."),
+    ] = None,
+    segment: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Show the results by this column too.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="A=1,B=1", help="Intended shares; equal when absent.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Two-sided level.")] = 0.05,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The randomised group, when units were randomised in groups."),
+    ] = None,
+    horizon: Annotated[
+        Horizon, typer.Option(help="fixed: the experiment is over; anytime: valid at every look.")
+    ] = Horizon.FIXED,
+    json: JsonOption = False,
+    report: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Also write the readout as one HTML file.")
+    ] = None,
+) -> None:
+    """From one file to an answer: a row per unit (or several), in any of the usual formats.
+
+    --conversion, --mean, --revenue, --ratio and --quantile may be given many times. All are success metrics:
+    the first on the command line is the primary one, the others are secondary; Holm's correction is over all.
+    """
+    from tenbin.analyze.command import analyze_file
+    from tenbin.analyze.request import MetricOption, Request
+
+    given = {
+        "conversion": iter(conversion or ()),
+        "mean": iter(mean or ()),
+        "revenue": iter(revenue or ()),
+        "ratio": iter(ratio or ()),
+        "quantile": iter(quantile or ()),
+    }
+    request = Request(
+        variant=variant,
+        control=control,
+        unit=unit,
+        cluster=cluster,
+        metrics=tuple(MetricOption(kind, next(given[kind])) for kind in ctx.meta[_ORDER]),
+        covariates=tuple(covariate or ()),
+        segments=tuple(segment or ()),
+        weights=weights,
+        alpha=alpha,
+        horizon=horizon.value,
+    )
+    found = analyze_file(file, request)
+    if report is not None:
+        from tenbin.analyze.page import write_page
+
+        write_page(found, report)
+    if json:
+        from tenbin.analyze.output import to_json
+
+        typer.echo(to_json(found))
+    else:
+        from tenbin.analyze.show import show
+
+        show(found, _console())
+        if report is not None:
+            typer.echo(f"Report: {report}")
+    if found.analysis.srm.failed:
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
+def run(
+    workspace: WorkspaceArgument,
+    *,
+    from_: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DAY", help="First as-of day."),
+    ] = None,
+    to: Annotated[
+        dt.datetime | None, typer.Option(formats=["%Y-%m-%d"], metavar="DAY", help="Last as-of day.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Landing files to reports, through the Dagster jobs; a second run changes nothing."""
+    from tenbin.run import run_workspace
+    from workspace import load_workspace
+
+    summary = run_workspace(
+        load_workspace(workspace),
+        from_day=from_.date() if from_ else None,
+        to_day=to.date() if to else None,
+        console=None if json else _console(stderr=True),
+    )
+    if json:
+        _print_json(summary)
+        return
+    from tenbin.show import show_run
+
+    show_run(summary, _console())
+    if any(outcome.verdict == "investigate" for outcome in summary.experiments):
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
+def demo(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIRECTORY", help="Where to make it: not there yet, empty, or a demo.")
+    ],
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Four simulated experiments from landing files to reports, the verdicts beside the truth."""
+    from tenbin.commands import run_demo
+
+    summary = run_demo(directory, console=None if json else _console(stderr=True))
+    if json:
+        _print_json(summary)
+    else:
+        from tenbin.show import show_demo
+
+        show_demo(summary, _console())
+    if not all(row.agrees for row in summary.experiments):
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
+def report(
+    workspace: WorkspaceArgument,
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Its key.", show_default=False)],
+    *,
+    json: JsonOption = False,
+) -> None:
+    """Write an experiment's page again from the results in the lake, and say its verdict."""
+    from tenbin.commands import rewrite_report
+    from workspace import load_workspace
+
+    outcome = rewrite_report(load_workspace(workspace), experiment)
+    if json:
+        _print_json(outcome)
+        return
+    typer.echo(f"{outcome.verdict}: {outcome.sentence}")
+    typer.echo(f"Report: {outcome.report}")
+
+
+@app.command()
+def up(
+    workspace: WorkspaceArgument,
+    *,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the UI, on loopback.")] = 3000,
+) -> None:
+    """The Dagster UI and its daemon on the workspace, until Ctrl-C."""
+    from tenbin.up import up as serve
+    from workspace import load_workspace
+
+    raise typer.Exit(serve(load_workspace(workspace), port=port, console=_console()))
+
+
+@app.command()
+def doctor(
+    workspace: Annotated[
+        Path | None, typer.Argument(metavar="[WORKSPACE]", help="Check this workspace too.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+) -> None:
+    """What is wrong with this machine, or with a workspace on it."""
+    from tenbin.doctor import Health, examine
+
+    findings = examine(workspace)
+    if json:
+        _print_json(findings)
+    else:
+        from tenbin.show import show_findings
+
+        show_findings(findings, _console())
+    if any(finding.health is Health.WRONG for finding in findings):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _print_json(value: object) -> None:
+    import msgspec
+
+    text = msgspec.json.encode(value, enc_hook=str)
+    typer.echo(msgspec.json.format(text, indent=2).decode())
+
+
+def _console(*, stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)

@@ -1,0 +1,101 @@
+"""The bodies of `tenbin demo` and `tenbin report`: the packages below, joined for one command each."""
+
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tenbin.run import ExperimentOutcome, RunError, run_workspace
+from workspace import Workspace, load_workspace, suggest
+
+
+class DemoRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One experiment of the demo: what is true, and what the readout says."""
+
+    experiment: str
+    truth: str
+    expected: str  # the verdict that the truth calls for
+    verdict: str
+    agrees: bool
+    sentence: str
+
+
+class DemoSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """The demo, run."""
+
+    workspace: Path
+    index: Path
+    experiments: tuple[DemoRow, ...]
+
+
+def run_demo(root: Path, *, console: Console | None = None) -> DemoSummary:
+    """Make the demo workspace in `root`, run the pipeline over it, set the verdicts beside the truth.
+
+    Raises:
+        UserError: `root` holds something else or can't be written.
+    """
+    from tenbin.demo import make_demo
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        disable=console is None,
+    ) as bar:
+        task = bar.add_task("Demo", total=1.0)
+        truth = make_demo(
+            root, progress=lambda text, share: bar.update(task, description=text, completed=share)
+        )
+        bar.update(task, description="Demo data", completed=1.0)
+    summary = run_workspace(load_workspace(root), console=console)
+    verdicts = {outcome.experiment: outcome for outcome in summary.experiments}
+    return DemoSummary(
+        workspace=summary.workspace,
+        index=summary.index,
+        experiments=tuple(
+            DemoRow(
+                experiment=true.key,
+                truth=true.truth,
+                expected=true.verdict.value,
+                verdict=verdicts[true.key].verdict,
+                agrees=verdicts[true.key].verdict == true.verdict.value,
+                sentence=verdicts[true.key].sentence,
+            )
+            for true in truth.experiments
+        ),
+    )
+
+
+def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
+    """Write one experiment's page, JSON and Markdown again, and the index, from the results in the lake.
+
+    Raises:
+        UserError: there is no such experiment, or it has no results yet.
+    """
+    from assignments import load_experiments
+    from lake import open_lake
+    from metrics import load_metrics
+    from metrics.engines.duckdb import Engine
+    from reports.assemble import write_index, write_report
+    from reports.render import read_index
+
+    experiments = load_experiments(workspace)
+    if key not in experiments:
+        raise RunError(
+            f'{workspace.experiments}: there is no experiment "{key}"; {suggest(key, list(experiments))}'
+        )
+    lake = open_lake(workspace)
+    with lake.connect() as con:
+        page = write_report(con, Engine(workspace, lake, load_metrics(workspace)), experiments[key])
+    write_index(workspace, experiments)
+    entry = next(item for item in read_index(workspace.reports).experiments if item.experiment == key)
+    return ExperimentOutcome(
+        experiment=key,
+        verdict=entry.verdict,
+        sentence=entry.sentence,
+        as_of=entry.as_of,
+        result_json=page.with_name("result.json"),
+        report=page,
+    )

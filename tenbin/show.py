@@ -1,0 +1,64 @@
+"""What the commands print for people; `--json` prints the same things for machines."""
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tenbin.commands import DemoSummary
+from tenbin.doctor import Finding, Health
+from tenbin.run import RunSummary
+
+_VERDICT_STYLES = {
+    "ship": "green",
+    "roll_back": "red",
+    "investigate": "bold red",
+    "inconclusive": "yellow",
+    "keep_running": "cyan",
+}
+_HEALTH = {Health.OK: "[green]ok[/]", Health.NOTE: "[yellow]note[/]", Health.WRONG: "[bold red]wrong[/]"}
+
+
+def show_run(summary: RunSummary, console: Console) -> None:
+    """The experiments of a run with their verdicts, and where the pages are."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "as of", "verdict", ""):
+        table.add_column(column, overflow="fold")
+    for outcome in summary.experiments:
+        table.add_row(
+            escape(outcome.experiment),
+            str(outcome.as_of),
+            _verdict(outcome.verdict),
+            escape(outcome.sentence),
+        )
+    console.print(table)
+    console.print(f"\nReports: {summary.index}", markup=False, soft_wrap=True)
+
+
+def show_demo(summary: DemoSummary, console: Console) -> None:
+    """The verdicts of the demo beside the truth, and where the pages are."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("experiment", "the truth", "verdict", "as it should be"):
+        table.add_column(column, overflow="fold")
+    for row in summary.experiments:
+        agrees = "[green]yes[/]" if row.agrees else f"[bold red]no, {_words(row.expected)}[/]"
+        table.add_row(escape(row.experiment), escape(row.truth), _verdict(row.verdict), agrees)
+    console.print(table)
+    console.print(f"\nReports: {summary.index}", markup=False, soft_wrap=True)
+
+
+def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
+    """The doctor's table."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for finding in findings:
+        table.add_row(_HEALTH[finding.health], escape(finding.name), escape(finding.message))
+    console.print(table)
+
+
+def _verdict(verdict: str) -> str:
+    return f"[{_VERDICT_STYLES[verdict]}]{_words(verdict)}[/]"
+
+
+def _words(verdict: str) -> str:
+    return verdict.replace("_", " ")
