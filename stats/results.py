@@ -1,4 +1,4 @@
-"""The result row: what every method answers in, and what the lake, the reports and `--json` carry (DESIGN 4.7)."""
+"""The result row: what every method answers in, and what the lake, the reports and `--json` carry."""
 
 import datetime as dt
 from enum import StrEnum

@@ -1,0 +1,172 @@
+"""The policy that turns results into a verdict, with its reasons in words.
+
+Broken data outrank every result. A variant ships when a primary metric is significantly better (Holm over the
+success metrics), none is worse, no guardrail is harmed, and every guardrail with a margin is shown to be
+within it (non-inferiority, one-sided at alpha / 2). It is rolled back when a primary metric or a guardrail is
+significantly worse: for a guardrail with a margin, worse than the margin allows.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from stats.plan import MetricPlan, Plan
+from stats.results import Decision, Result, Srm, Verdict
+
+
+class _Variant(msgspec.Struct):
+    """What the headline rows say of one variant against the control."""
+
+    name: str
+    better: list[str]
+    worse: list[str]
+    open: list[str]
+    best_lift: float = 0.0  # of the primary metrics that are better, in the good direction
+
+    @property
+    def verdict(self) -> Verdict | None:
+        if self.worse:
+            return Verdict.ROLL_BACK
+        return Verdict.SHIP if self.better and not self.open else None
+
+
+class _Rows(msgspec.Struct, frozen=True):
+    """The rows of one metric and variant that the policy reads."""
+
+    absolute: Result
+    relative: Result | None
+    margin: Result | None
+
+
+def decide(
+    plan: Plan, results: Sequence[Result], srm: Srm, *, ended: bool, failed_checks: Sequence[str] = ()
+) -> Decision:
+    """The verdict on an experiment."""
+    broken = [*_broken_split(srm), *failed_checks]
+    if broken:
+        return Decision(
+            verdict=Verdict.INVESTIGATE,
+            sentence="Investigate: the data can't be trusted, so read no result until the cause is known.",
+            reasons=tuple(broken),
+        )
+    if not any(srm.observed.values()):
+        return _without_result(plan, [], ended=ended, why="no unit has been seen yet")
+    found = [_variant(plan, variant, results) for variant in plan.variants if variant != plan.control]
+    shipping = [variant for variant in found if variant.verdict is Verdict.SHIP]
+    if shipping:
+        return _ship(max(shipping, key=lambda variant: variant.best_lift), found)
+    if any(variant.verdict is Verdict.ROLL_BACK for variant in found):
+        return _roll_back(found)
+    return _without_result(plan, found, ended=ended)
+
+
+def _broken_split(srm: Srm) -> list[str]:
+    if not srm.failed or srm.p_value is None:
+        return []
+    seen = ", ".join(
+        f"{name} {count:,} (expected {srm.expected[name]:,.0f})" for name, count in srm.observed.items()
+    )
+    return [f"sample ratio mismatch, p = {srm.p_value:.2g}: {seen}"]
+
+
+def _variant(plan: Plan, variant: str, results: Sequence[Result]) -> _Variant:
+    found = _Variant(name=variant, better=[], worse=[], open=[])
+    for metric in plan.metrics:
+        rows = _rows(plan, metric, variant, results)
+        if rows is None:
+            continue
+        if metric.role == "primary":
+            _read_primary(found, metric, rows)
+        elif metric.role == "guardrail":
+            _read_guardrail(found, metric, rows)
+    return found
+
+
+def _rows(plan: Plan, metric: MetricPlan, variant: str, results: Sequence[Result]) -> _Rows | None:
+    own = [
+        row
+        for row in results
+        if (row.metric, row.variant, row.baseline, row.segment) == (metric.name, variant, plan.control, None)
+    ]
+    heads = {row.scale: row for row in own if row.headline}
+    if "absolute" not in heads:
+        return None
+    margin = next((row for row in own if row.method == "non_inferiority"), None)
+    return _Rows(heads["absolute"], heads.get("relative"), margin)
+
+
+def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
+    row = rows.absolute
+    if row.p_adjusted is None or row.p_adjusted > row.alpha or not row.estimate:
+        return
+    good = metric.sign * row.estimate > 0
+    lift = rows.relative.estimate if rows.relative is not None else None
+    moved = f"{metric.name} {'rose' if row.estimate > 0 else 'fell'} in {found.name}"
+    by = "" if lift is None else f" by {abs(lift):.1%}"
+    said = f"{moved}{by} (adjusted p {row.p_adjusted:.2g}, Holm, {row.family})"
+    (found.better if good else found.worse).append(said)
+    if good:
+        found.best_lift = max(found.best_lift, abs(lift if lift is not None else row.estimate))
+
+
+def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
+    row = rows.absolute
+    if metric.margin is None:
+        against = row.estimate is not None and metric.sign * row.estimate < 0
+        if against and row.p_value is not None and row.p_value <= row.alpha:
+            found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")
+        return
+    relative, margin = rows.relative, rows.margin
+    best = None if relative is None else (relative.upper if metric.sign > 0 else relative.lower)
+    if best is not None and metric.sign * best < -metric.margin:
+        found.worse.append(
+            f"guardrail {metric.name} is worse in {found.name} than its margin of {metric.margin:.3g} allows"
+        )
+    elif margin is None or margin.p_value is None or margin.p_value > margin.alpha:
+        found.open.append(
+            f"guardrail {metric.name} is not shown to be within its margin of "
+            f"{metric.margin:.3g} in {found.name}"
+        )
+
+
+def _ship(best: _Variant, found: Sequence[_Variant]) -> Decision:
+    others = [
+        reason for variant in found if variant is not best for reason in (*variant.better, *variant.worse)
+    ]
+    return Decision(
+        verdict=Verdict.SHIP,
+        sentence=f"Ship {best.name}: {best.better[0].split(' (')[0]}, and no guardrail is worse.",
+        reasons=(*best.better, *others, "the units are split as planned"),
+    )
+
+
+def _roll_back(found: Sequence[_Variant]) -> Decision:
+    bad = [variant for variant in found if variant.verdict is Verdict.ROLL_BACK]
+    names = ", ".join(variant.name for variant in bad)
+    reasons = [reason for variant in bad for reason in (*variant.worse, *variant.better)]
+    return Decision(
+        verdict=Verdict.ROLL_BACK,
+        sentence=f"Roll back {names}: {bad[0].worse[0].split(' (')[0]}.",
+        reasons=tuple(reasons),
+    )
+
+
+def _without_result(
+    plan: Plan, found: Sequence[_Variant], *, ended: bool, why: str | None = None
+) -> Decision:
+    reasons = [reason for variant in found for reason in (*variant.better, *variant.open)]
+    if ended:
+        text = why or "no primary metric is significantly better or worse"
+        if any(variant.better for variant in found):
+            text = "a primary metric is better, but a guardrail is not shown to be safe"
+        return Decision(
+            verdict=Verdict.INCONCLUSIVE, sentence=f"Inconclusive: {text}.", reasons=tuple(reasons or [text])
+        )
+    text = why or (
+        "significance is read once, at the planned end"
+        if plan.horizon == "fixed"
+        else "no primary metric is significantly better or worse yet"
+    )
+    return Decision(
+        verdict=Verdict.KEEP_RUNNING, sentence=f"Keep running: {text}.", reasons=tuple(reasons or [text])
+    )
