@@ -30,15 +30,23 @@ _ORDER = "tenbin.metric_order"
 class _Group(TyperGroup):
     """Says what its user can mend in one sentence; anything else is a defect and keeps its traceback."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - as the base has it
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click is inside typer
         try:
             return super().invoke(ctx)
         except Exception as error:
-            sentence = sentence_of(error)
+            sentence = _misuse(error) if isinstance(error, typer.TyperException) else sentence_of(error)
             if sentence is None:
                 raise
             typer.echo(f"tenbin: {sentence}", err=True)
             raise typer.Exit(WRONG_USE) from None
+
+
+def _misuse(error: typer.TyperException) -> str:
+    """What is wrong with the command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    command = "tenbin" if context is None else context.command_path
+    said = " ".join(error.format_message().split()).rstrip(".")
+    return f"{said}; `{command} --help` shows what is allowed"
 
 
 class _Ordered(TyperCommand):
@@ -129,6 +137,9 @@ def analyze(
         list[str] | None,
         typer.Option(metavar="METRIC=COLUMN", help="What was measured before, to reduce variance (CUPED)."),
     ] = None,
+    decrease: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC", help="Less of this metric is better.")
+    ] = None,
     segment: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Show the results by this column too.")
     ] = None,
@@ -170,6 +181,7 @@ def analyze(
         cluster=cluster,
         metrics=tuple(MetricOption(kind, next(given[kind])) for kind in ctx.meta[_ORDER]),
         covariates=tuple(covariate or ()),
+        decrease=tuple(decrease or ()),
         segments=tuple(segment or ()),
         weights=weights,
         alpha=alpha,
@@ -190,7 +202,7 @@ def analyze(
         show(found, _console())
         if report is not None:
             typer.echo(f"Report: {report}")
-    if found.analysis.srm.failed:
+    if found.found_wrong:
         raise typer.Exit(FOUND_WRONG)
 
 

@@ -3,19 +3,23 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from stats.analysis import Analysis, Cell, MetricPlan, Plan, analyse
-from stats.moments import Moments
 
-from stats.results import Result
+from stats.analysis import Analysis, Cell, MetricPlan, Plan, QuantileCell, analyse
+from stats.moments import Moments
+from stats.plan import Kind
+from stats.results import Verdict
 from tenbin.analyze.cells import Codes, Numbers
 from tenbin.analyze.request import MetricSpec, Request
-from tenbin.analyze.units import Sample, Tally, Units
+from tenbin.analyze.units import QuantileRows, Sample, Tally, Units
 
-_ESTIMAND = {
+# Above this share of units left out, those who stay may differ: `metrics.checks.LEFT_OUT_FAIL`, which is not
+# imported because it brings the SQL compiler along.
+LEFT_OUT_FAIL = 0.01
+
+_KINDS: dict[str, Kind] = {
     "conversion": "proportion",
     "mean": "mean",
     "revenue": "mean",
@@ -34,7 +38,13 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     weights: dict[str, float]
     counts: dict[str, int]  # compared units by variant
     tally: Tally
+    left_out_failed: bool  # so many units were left out that the comparison can't be trusted
     analysis: Analysis
+
+    @property
+    def found_wrong(self) -> bool:
+        """Whether the data can't be trusted."""
+        return self.analysis.decision.verdict is Verdict.INVESTIGATE
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -50,55 +60,59 @@ def answer(
     weights: Mapping[str, float],
 ) -> Answer:
     """Analyse the units as one finished experiment."""
-    units, variants = sample.units, sample.variants
-    clustered = units.cluster is not None
-    plan = Plan(
-        experiment=path.name,
-        iteration=1,
-        control=variants[0],
-        variants=variants,
-        compare="control",
-        alpha=request.alpha,
-        horizon=request.horizon,
-        population="exposed",
-        weights=dict(weights),
-        planned_units=None,
-        metrics=tuple(
-            MetricPlan(
-                name=spec.name,
-                kind=_estimand(spec, clustered=clustered),
-                role=spec.role,
-                covariates=0 if spec.covariate is None else 1,
-                fingerprint=None,
-            )
-            for spec in metrics
-        ),
-    )
-    counts = np.bincount(units.variant, minlength=len(variants))
-    randomised = counts
-    if units.cluster is not None:
-        _, first = np.unique(units.cluster, return_index=True)
-        randomised = np.bincount(units.variant[first], minlength=len(variants))
+    failed_checks = tuple(_failed_checks(sample.tally))
     analysis = analyse(
-        plan,
-        tuple(_cells(metrics, sample)),
-        counts={name: int(count) for name, count in zip(variants, randomised, strict=True)},
+        _plan(path, request, metrics, sample, weights),
+        itertools.chain(_moment_cells(metrics, sample), _quantile_cells(metrics, sample)),
+        counts=_named(_randomised(sample.units), sample),
         as_of=None,
         ended=True,
+        failed_checks=failed_checks,
     )
     return Answer(
         path=path,
         request=request,
         metrics=tuple(metrics),
-        variants=variants,
+        variants=sample.variants,
         weights=dict(weights),
-        counts={name: int(count) for name, count in zip(variants, counts, strict=True)},
+        counts=_named(sample.units.variant, sample),
         tally=sample.tally,
+        left_out_failed=bool(failed_checks),
         analysis=analysis,
     )
 
 
-def _estimand(spec: MetricSpec, *, clustered: bool) -> Any:  # noqa: ANN401 - one of the plan's literals
+def _plan(
+    path: Path,
+    request: Request,
+    metrics: Sequence[MetricSpec],
+    sample: Sample,
+    weights: Mapping[str, float],
+) -> Plan:
+    clustered = sample.units.cluster is not None
+    return Plan(
+        experiment=path.name,
+        iteration=1,
+        control=sample.variants[0],
+        variants=sample.variants,
+        alpha=request.alpha,
+        horizon=request.horizon,
+        weights=dict(weights),
+        metrics=tuple(
+            MetricPlan(
+                name=spec.name,
+                kind=_kind(spec, clustered=clustered),
+                role=spec.role,
+                direction=spec.direction,
+                covariates=0 if spec.covariate is None else 1,
+                quantile=spec.quantile,
+            )
+            for spec in metrics
+        ),
+    )
+
+
+def _kind(spec: MetricSpec, *, clustered: bool) -> Kind:
     """What the metric is to the statistics.
 
     With randomised groups a mean over units is a ratio over groups: sum of the group over units in it
@@ -106,40 +120,83 @@ def _estimand(spec: MetricSpec, *, clustered: bool) -> Any:  # noqa: ANN401 - on
     """
     if clustered and spec.kind in {"conversion", "mean", "revenue"}:
         return "ratio"
-    return _ESTIMAND[spec.kind]
+    return _KINDS[spec.kind]
 
 
-def _cells(metrics: Sequence[MetricSpec], sample: Sample) -> Iterator[Cell]:
+def _failed_checks(tally: Tally) -> Iterator[str]:
+    seen = tally.units + tally.mixed_variant
+    share = tally.mixed_variant / seen
+    if share > LEFT_OUT_FAIL:
+        yield f"{tally.mixed_variant:,} of {seen:,} units ({share:.2%}) were seen in several variants"
+
+
+def _randomised(units: Units) -> Codes:
+    """The variant of everything that was randomised: units, or groups of them."""
+    if units.cluster is None:
+        return units.variant
+    _, first = np.unique(units.cluster, return_index=True)
+    return units.variant[first]
+
+
+def _named(variant: Codes, sample: Sample) -> dict[str, int]:
+    counts = np.bincount(variant, minlength=len(sample.variants))
+    return {name: int(count) for name, count in zip(sample.variants, counts, strict=True)}
+
+
+def _moment_cells(metrics: Sequence[MetricSpec], sample: Sample) -> Iterator[Cell]:
     """The moments of every metric, over everyone and by segment, per variant."""
-    units, variants, levels = sample.units, sample.variants, sample.levels
+    for spec in metrics:
+        if spec.kind != "quantile":
+            columns = sample.units.columns[spec.name]
+            for segment, variant, chosen in _groups(sample, np.arange(len(sample.units.variant))):
+                moments = _moments(spec, columns, chosen, sample.units.cluster)
+                yield Cell(metric=spec.name, variant=variant, segment=segment, moments=moments)
+
+
+def _quantile_cells(metrics: Sequence[MetricSpec], sample: Sample) -> Iterator[QuantileCell]:
+    """The values of every quantile metric, over everyone and by segment, per variant."""
     for spec in metrics:
         if spec.kind == "quantile":
-            continue
-        columns = units.columns[spec.name]
-        for segment, key in _groupings(levels, units, len(variants)):
-            for place, chosen in _split(key, len(variants) * (len(levels[segment]) if segment else 1)):
-                level, variant = divmod(place, len(variants))
-                yield Cell(
+            rows = sample.quantiles[spec.name]
+            independent = _independent(rows, sample.units)
+            for segment, variant, chosen in _groups(sample, rows.unit):
+                yield QuantileCell(
                     metric=spec.name,
-                    variant=variants[variant],
-                    segment=None if segment is None else f"{segment}={levels[segment][level]}",
-                    moments=_moments(spec, columns, chosen, units.cluster),
+                    variant=variant,
+                    segment=segment,
+                    values=rows.value[chosen],
+                    clusters=None if independent is None else independent[chosen],
                 )
 
 
-def _groupings(
-    levels: Mapping[str, tuple[str, ...]], units: Units, arms: int
-) -> Iterator[tuple[str | None, Codes]]:
-    """Everyone, then each segment: a number per unit that tells level and variant."""
-    yield None, units.variant
-    for name in levels:
-        yield name, units.segments[name] * arms + units.variant
+def _independent(rows: QuantileRows, units: Units) -> Codes | None:
+    """Per value: its group, else its unit; None when every value is a unit of its own."""
+    if units.cluster is not None:
+        return units.cluster[rows.unit]
+    return rows.unit if len(np.unique(rows.unit)) < len(rows.unit) else None
 
 
-def _split(key: Codes, count: int) -> Iterator[tuple[int, Codes]]:
-    """The units of each value of `key`, in their order."""
-    order = np.argsort(key, kind="stable")
-    ends = np.searchsorted(key[order], np.arange(count + 1))
+def _groups(sample: Sample, unit: Codes) -> Iterator[tuple[str | None, str, Codes]]:
+    """(segment, variant, positions in `unit`) for everyone, then for each value of each segment.
+
+    Args:
+        sample: what is compared.
+        unit: per element, the unit that it belongs to.
+    """
+    arms = len(sample.variants)
+    for place, chosen in _split(sample.units.variant[unit], arms):
+        yield None, sample.variants[place], chosen
+    for name, levels in sample.levels.items():
+        keys = sample.units.segments[name] * arms + sample.units.variant
+        for place, chosen in _split(keys[unit], len(levels) * arms):
+            level, variant = divmod(place, arms)
+            yield f"{name}={levels[level]}", sample.variants[variant], chosen
+
+
+def _split(keys: Codes, count: int) -> Iterator[tuple[int, Codes]]:
+    """The elements of each key, in their order."""
+    order = np.argsort(keys, kind="stable")
+    ends = np.searchsorted(keys[order], np.arange(count + 1))
     for place, (start, end) in enumerate(itertools.pairwise(ends)):
         yield place, order[start:end]
 
@@ -152,12 +209,3 @@ def _moments(spec: MetricSpec, columns: Sequence[Numbers], chosen: Codes, cluste
         picked.insert(1, np.ones(len(chosen)))  # units in the group
     _, group = np.unique(cluster[chosen], return_inverse=True)
     return Moments.from_columns(*(np.bincount(group, weights=column) for column in picked))
-
-
-def headline(found: Answer) -> list[Result]:
-    """The rows that the verdict reads, over everyone, absolute scale."""
-    return [
-        row
-        for row in found.analysis.results
-        if row.headline and row.segment is None and row.scale == "absolute"
-    ]

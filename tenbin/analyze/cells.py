@@ -3,19 +3,22 @@
 Missing is an empty cell or null, and only that: NA, NaN, "-" and the like are text where a number belongs.
 """
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
 from tenbin.analyze.errors import AnalyzeError
-from tenbin.analyze.table import Table
+from tenbin.analyze.files import Input
+from tenbin.analyze.request import Wanted
+from tenbin.analyze.table import Source
 
 MAX_VARIANTS = 64
 MAX_SEGMENT_VALUES = 200
 MISSING = "(missing)"
+
+_SHOWN_VALUES = 10
+_SHOWN_CHARS = 80
 
 Numbers = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -35,6 +38,7 @@ class Rows(NamedTuple):
 class Cells(NamedTuple):
     """All of the file that is read, and what was left out on the way."""
 
+    file: Input
     rows: Rows
     variants: tuple[str, ...]  # control first
     levels: dict[str, tuple[str, ...]]  # segment → its values
@@ -43,98 +47,85 @@ class Cells(NamedTuple):
     without_unit: int
 
 
-def text_sql(table: Table, column: str, place: int) -> str:
-    """The cell as text, NULL when missing."""
-    cell = f"CAST(c{place} AS VARCHAR)" if table.kind(column) != "text" else f"c{place}"
-    return f"nullif({cell}, '')"
-
-
-def number_sql(table: Table, column: str, place: int, *, conversion: bool) -> str:
-    """The cell as a DOUBLE; NULL for missing and for what is no number (a conversion: neither yes nor no)."""
-    kind, cell = table.kind(column), f"c{place}"
-    if kind == "text":
-        trimmed = f"trim({cell})"
-        number = f"CASE WHEN NOT contains({cell}, '_') THEN TRY_CAST({trimmed} AS DOUBLE) END"
-        if conversion:
-            return f"CASE lower({trimmed}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {_yes_no(number)} END"
-        return _finite(number)
-    if conversion:
-        return f"CAST({cell} AS DOUBLE)" if kind == "boolean" else _yes_no(f"CAST({cell} AS DOUBLE)")
-    return _finite(f"CAST({cell} AS DOUBLE)")
-
-
-def read_cells(
-    con: duckdb.DuckDBPyConnection,
-    table: Table,
-    places: Mapping[str, int],
-    *,
-    total: int,
-    unit: str | None,
-    variant: str,
-    control: str | None,
-    cluster: str | None,
-    segments: Sequence[str],
-    numbers: Mapping[str, bool],
-) -> Cells:
-    """Everything that the analysis needs of the table `source`.
-
-    Args:
-        con: where `source` was loaded.
-        table: the file.
-        places: column → its number in `source`.
-        total: rows in `source`.
-        unit: the column that names the unit; None: every row is one.
-        variant: the column of the variant.
-        control: the variant that the others are compared with.
-        cluster: the column of the randomised group.
-        segments: columns by which results are also shown.
-        numbers: column with numbers → whether it is a conversion.
+def read_cells(source: Source, wanted: Wanted) -> Cells:
+    """Everything that the analysis needs of the file.
 
     Raises:
         AnalyzeError: a cell is no number, a variant is missing from the file, or there are too many of them.
     """
-    for column, conversion in numbers.items():
-        _check_numbers(con, table, column, places[column], conversion=conversion)
-    variant_sql = text_sql(table, variant, places[variant])
-    variants = _variants(con, table, variant, variant_sql, control)
-    unit_sql = "rowid" if unit is None else text_sql(table, unit, places[unit])
-    levels = {name: _levels(con, table, name, places[name]) for name in segments}
-    selected = [
-        "rowid + 1 AS row",
-        f"{'rowid' if unit is None else f'dense_rank() OVER (ORDER BY {unit_sql}) - 1'} AS unit",
-        f"list_position(?, {variant_sql}) - 1 AS variant",
-    ]
+    for column in wanted.numbers:
+        _check_numbers(source, wanted, column)
+    variants = _variants(source, wanted)
+    levels = {name: _levels(source, name) for name in wanted.segments}
+    variant = _text(source, wanted.variant)
+    present = "true" if wanted.unit is None else f"{_text(source, wanted.unit)} IS NOT NULL"
+    if wanted.cluster is not None:
+        _check_clusters(source, wanted.cluster, f"{variant} IS NOT NULL AND {present}")
+    return Cells(
+        file=source.table.file,
+        rows=_rows(source, wanted, variants, levels, f"{variant} IS NOT NULL AND {present}"),
+        variants=variants,
+        levels=levels,
+        total=source.rows,
+        without_variant=_count(source, f"{variant} IS NULL"),
+        without_unit=_count(source, f"{variant} IS NOT NULL AND NOT ({present})"),
+    )
+
+
+def _rows(
+    source: Source,
+    wanted: Wanted,
+    variants: tuple[str, ...],
+    levels: dict[str, tuple[str, ...]],
+    condition: str,
+) -> Rows:
+    """The rows that meet `condition`, as arrays."""
+    selected = ["rowid + 1 AS row", f"{_dense(source, wanted.unit)} AS unit"]
+    selected += [f"list_position(?, {_text(source, wanted.variant)}) - 1 AS variant"]
     parameters: list[object] = [list(variants)]
-    if cluster is not None:
-        cluster_sql = text_sql(table, cluster, places[cluster])
-        _check_present(con, table, cluster, cluster_sql, f"{variant_sql} IS NOT NULL")
-        selected.append(f"dense_rank() OVER (ORDER BY {cluster_sql}) - 1 AS cluster")
-    for number, name in enumerate(segments):
-        selected.append(
-            f"list_position(?, coalesce({text_sql(table, name, places[name])}, ?)) - 1 AS s{number}"
-        )
+    if wanted.cluster is not None:
+        selected.append(f"{_dense(source, wanted.cluster)} AS cluster")
+    for number, name in enumerate(wanted.segments):
+        selected.append(f"list_position(?, coalesce({_text(source, name)}, ?)) - 1 AS s{number}")
         parameters += [list(levels[name]), MISSING]
-    for number, (name, conversion) in enumerate(numbers.items()):
-        selected.append(f"{number_sql(table, name, places[name], conversion=conversion)} AS v{number}")
-    found = con.execute(
-        f"SELECT {', '.join(selected)} FROM source "
-        f"WHERE {variant_sql} IS NOT NULL AND {unit_sql} IS NOT NULL ORDER BY rowid",
-        parameters,
+    selected += [f"{_number(source, wanted, name)} AS v{place}" for place, name in enumerate(wanted.numbers)]
+    found = source.con.execute(
+        f"SELECT {', '.join(selected)} FROM source WHERE {condition} ORDER BY rowid", parameters
     ).fetchnumpy()
-    rows = Rows(
+    return Rows(
         row=_codes(found["row"]),
         unit=_codes(found["unit"]),
         variant=_codes(found["variant"]),
-        cluster=None if cluster is None else _codes(found["cluster"]),
-        segments={name: _codes(found[f"s{number}"]) for number, name in enumerate(segments)},
-        values={
-            name: np.ma.filled(np.ma.asarray(found[f"v{number}"], dtype=np.float64), np.nan)
-            for number, name in enumerate(numbers)
-        },
+        cluster=None if wanted.cluster is None else _codes(found["cluster"]),
+        segments={name: _codes(found[f"s{number}"]) for number, name in enumerate(wanted.segments)},
+        values={name: _numbers(found[f"v{number}"]) for number, name in enumerate(wanted.numbers)},
     )
-    without_variant = _count(con, f"{variant_sql} IS NULL")
-    without_unit = _count(con, f"{variant_sql} IS NOT NULL AND {unit_sql} IS NULL")
-    return Cells(rows, variants, levels, total, without_variant, without_unit)
+
+
+def _text(source: Source, column: str) -> str:
+    """The cell as text, NULL when missing."""
+    return f"nullif(CAST({source.cell(column)} AS VARCHAR), '')"
+
+
+def _dense(source: Source, column: str | None) -> str:
+    """A number from 0 for each different text; for each row without a column."""
+    return "rowid" if column is None else f"dense_rank() OVER (ORDER BY {_text(source, column)}) - 1"
+
+
+def _number(source: Source, wanted: Wanted, column: str) -> str:
+    """The cell as a DOUBLE; NULL for missing and for what is no number (a conversion: neither yes nor no)."""
+    kind, cell = source.table.kind(column), source.cell(column)
+    conversion = column in wanted.conversions
+    if kind == "boolean":
+        return f"CAST({cell} AS DOUBLE)"
+    if kind == "number":
+        number = f"CAST({cell} AS DOUBLE)"
+        return _yes_no(number) if conversion else _finite(number)
+    text = f"trim(CAST({cell} AS VARCHAR))"
+    number = f"CASE WHEN NOT contains({text}, '_') THEN TRY_CAST({text} AS DOUBLE) END"  # DuckDB reads 1_000
+    if conversion:
+        return f"CASE lower({text}) WHEN 'true' THEN 1 WHEN 'false' THEN 0 ELSE {_yes_no(number)} END"
+    return _finite(number)
 
 
 def _finite(number: str) -> str:
@@ -145,27 +136,25 @@ def _yes_no(number: str) -> str:
     return f"CASE WHEN {number} IN (0, 1) THEN {number} END"
 
 
-def _check_numbers(
-    con: duckdb.DuckDBPyConnection, table: Table, column: str, place: int, *, conversion: bool
-) -> None:
-    """Refuse the first cell that is there but is no number."""
-    kind = table.kind(column)
+def _check_numbers(source: Source, wanted: Wanted, column: str) -> None:
+    """Refuse a column that can't hold numbers, and the first cell that is there but is none."""
+    kind, conversion = source.table.kind(column), column in wanted.conversions
     if kind == "other" or (kind == "boolean" and not conversion):
         hint = "use it with --conversion" if kind == "boolean" else "convert it to numbers first"
         raise AnalyzeError(
-            f'{table.path}: column "{column}" is of type {table.type(column)}, but numbers belong there; '
-            + hint
+            f'{source.table.path}: column "{column}" is of type {source.table.type(column)}, but numbers '
+            f"belong there; {hint}"
         )
-    number = number_sql(table, column, place, conversion=conversion)
-    bad = con.execute(
-        f"SELECT rowid + 1, CAST(c{place} AS VARCHAR) FROM source WHERE rowid = (SELECT min(rowid) "
-        f"FROM source WHERE {text_sql(table, column, place)} IS NOT NULL AND ({number}) IS NULL)"
+    bad = source.con.execute(
+        f"SELECT rowid + 1, CAST({source.cell(column)} AS VARCHAR) FROM source WHERE rowid = ("
+        f"SELECT min(rowid) FROM source WHERE {_text(source, column)} IS NOT NULL "
+        f"AND ({_number(source, wanted, column)}) IS NULL)"
     ).fetchall()
     if not bad:
         return
     row, text = bad[0]
-    where = f'{table.path}: row {row:,} (header not counted), column "{column}"'
-    shown = repr(text if len(text) <= 80 else text[:79] + "…")  # noqa: PLR2004 - a line's length
+    where = f'{source.table.file.row(row)}, column "{column}"'
+    shown = repr(text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…")
     if conversion:
         raise AnalyzeError(
             f"{where}: {shown} is neither yes nor no; a conversion is true, false, 0, 1 or empty "
@@ -177,70 +166,71 @@ def _check_numbers(
     )
 
 
-def _check_present(
-    con: duckdb.DuckDBPyConnection, table: Table, column: str, cell: str, condition: str
-) -> None:
-    missing = con.execute(
-        f"SELECT min(rowid) + 1 FROM source WHERE {cell} IS NULL AND {condition}"
+def _check_clusters(source: Source, column: str, condition: str) -> None:
+    missing = source.con.execute(
+        f"SELECT min(rowid) + 1 FROM source WHERE {condition} AND {_text(source, column)} IS NULL"
     ).fetchall()[0][0]
     if missing is not None:
         raise AnalyzeError(
-            f'{table.path}: row {missing:,} (header not counted), column "{column}": is empty; '
-            "with --cluster every row names its group"
+            f'{source.table.file.row(missing)}, column "{column}": is empty; with --cluster every row names '
+            "its group"
         )
 
 
-def _variants(
-    con: duckdb.DuckDBPyConnection, table: Table, column: str, cell: str, control: str | None
-) -> tuple[str, ...]:
+def _variants(source: Source, wanted: Wanted) -> tuple[str, ...]:
     """Every variant of the file, control first, the others in their order as text."""
-    found = con.execute(
+    column, control, path = wanted.variant, wanted.control, source.table.path
+    cell = _text(source, column)
+    found = source.con.execute(
         f"SELECT DISTINCT {cell} AS variant FROM source WHERE {cell} IS NOT NULL ORDER BY variant "
         f"LIMIT {MAX_VARIANTS + 1}"
     ).fetchall()
     names = [str(row[0]) for row in found]
-    shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")  # noqa: PLR2004 - a line's length
+    shown = ", ".join(f'"{name}"' for name in names[:_SHOWN_VALUES]) or "none"
+    shown += ", …" if len(names) > _SHOWN_VALUES else ""
     if len(names) > MAX_VARIANTS:
         raise AnalyzeError(
-            f'{table.path}: column "{column}" has more than {MAX_VARIANTS} values ({shown}); '
-            "name the column of the variant with --variant"
+            f'{path}: column "{column}" has more than {MAX_VARIANTS} values ({shown}); name the column of '
+            "the variant with --variant"
         )
     if control is None:
         raise AnalyzeError(
-            f'--control is missing: name one of the variants in column "{column}": {shown or "none"}'
+            f'{path}: --control is missing; name one of the variants in column "{column}": {shown}'
         )
     if control not in names:
         raise AnalyzeError(
-            f'--control {control}: column "{column}" of {table.path} has no such variant; '
-            f"it has: {shown or 'none'}"
+            f'{path}: column "{column}" has no variant "{control}" (--control); it has: {shown}'
         )
     if len(names) == 1:
         raise AnalyzeError(
-            f'{table.path}: column "{column}" has the one variant "{control}"; '
-            "a comparison needs another one beside the control"
+            f'{path}: column "{column}" has the one variant "{control}"; a comparison needs another one '
+            "beside the control"
         )
     return (control, *(name for name in names if name != control))
 
 
-def _levels(con: duckdb.DuckDBPyConnection, table: Table, column: str, place: int) -> tuple[str, ...]:
+def _levels(source: Source, column: str) -> tuple[str, ...]:
     """The values of a segment in their order as text, the missing one last."""
-    cell = text_sql(table, column, place)
-    found = con.execute(
-        f"SELECT DISTINCT {cell} AS level FROM source ORDER BY level NULLS LAST "
+    found = source.con.execute(
+        f"SELECT DISTINCT {_text(source, column)} AS level FROM source ORDER BY level NULLS LAST "
         f"LIMIT {MAX_SEGMENT_VALUES + 1}"
     ).fetchall()
     if len(found) > MAX_SEGMENT_VALUES:
         raise AnalyzeError(
-            f"--segment {column}: the column has more than {MAX_SEGMENT_VALUES} values; "
+            f'{source.table.path}: column "{column}" has more than {MAX_SEGMENT_VALUES} values (--segment); '
             "group them into fewer first"
         )
     names = [MISSING if row[0] is None else str(row[0]) for row in found]
     return tuple(dict.fromkeys(names))
 
 
-def _count(con: duckdb.DuckDBPyConnection, condition: str) -> int:
-    return int(con.execute(f"SELECT count(*) FROM source WHERE {condition}").fetchall()[0][0])
+def _count(source: Source, condition: str) -> int:
+    return int(source.con.execute(f"SELECT count(*) FROM source WHERE {condition}").fetchall()[0][0])
 
 
-def _codes(values: npt.NDArray[np.int64]) -> Codes:
+def _codes(values: object) -> Codes:
     return np.asarray(values, dtype=np.int64)
+
+
+def _numbers(values: object) -> Numbers:
+    return np.ma.filled(np.ma.asarray(values, dtype=np.float64), np.nan)

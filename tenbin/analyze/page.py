@@ -27,7 +27,6 @@ def readout_of(found: Answer) -> Readout:
     request, tally, analysis = found.request, found.tally, found.analysis
     options = msgspec.json.encode(request, order="deterministic")
     sha256 = _sha256(found.path)
-    mixed = CheckStatus.WARNING if tally.mixed_variant else CheckStatus.PASSED
     return Readout(
         workspace="tenbin analyze",
         experiment=found.path.name,
@@ -47,17 +46,10 @@ def readout_of(found: Answer) -> Readout:
         provisional=False,
         decision=analysis.decision,
         srm=analysis.srm,
-        checks=(
-            Check(
-                name="mixed_variants",
-                status=mixed,
-                message=f"{tally.mixed_variant:,} units were seen in two variants; they are left out.",
-                numbers={"units": tally.mixed_variant},
-            ),
-        ),
+        checks=(_mixed_variants(found),),
         units=found.counts,
         exclusions=(
-            Exclusion(reason="seen in two variants", count=tally.mixed_variant, of="units"),
+            Exclusion(reason="seen in several variants", count=tally.mixed_variant, of="units"),
             Exclusion(reason="without a variant", count=tally.null_variant, of="rows"),
         ),
         exposures=(),
@@ -70,6 +62,18 @@ def readout_of(found: Answer) -> Readout:
         ),
         fingerprint=hashlib.sha256(options + sha256.encode()).hexdigest()[:16],
         warnings=found.warnings,
+    )
+
+
+def _mixed_variants(found: Answer) -> Check:
+    """The check of the same name that the pipeline makes."""
+    left_out, seen = found.tally.mixed_variant, found.tally.units + found.tally.mixed_variant
+    status = CheckStatus.WARNING if left_out else CheckStatus.PASSED
+    return Check(
+        name="mixed_variants",
+        status=CheckStatus.FAILED if found.left_out_failed else status,
+        message=f"{left_out:,} of {seen:,} units ({left_out / seen:.2%}) were seen in several variants",
+        numbers={"units": seen, "left_out": left_out, "share": left_out / seen},
     )
 
 
@@ -86,7 +90,7 @@ def _definition(spec: MetricSpec) -> MetricDefinition:
         name=spec.name,
         kind=spec.kind,
         role=spec.role,
-        direction="increase",
+        direction=spec.direction,
         definition=msgspec.json.format(msgspec.json.encode(said), indent=2).decode(),
         sql=per_unit[spec.kind],
     )

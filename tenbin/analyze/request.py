@@ -7,11 +7,13 @@ with the names that are really there, so only a truly ambiguous one is refused.
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from tenbin.analyze.errors import AnalyzeError
+from tenbin.analyze.table import Table
 from workspace import suggest
 
 MetricKind = Literal["conversion", "mean", "revenue", "ratio", "quantile"]
@@ -36,6 +38,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     cluster: str | None = None
     metrics: tuple[MetricOption, ...] = ()  # in the order of the command line: the first is primary
     covariates: tuple[str, ...] = ()  # metric=column
+    decrease: tuple[str, ...] = ()  # metrics of which less is better
     segments: tuple[str, ...] = ()
     weights: str | None = None  # a=1,b=2
     alpha: float = 0.05
@@ -52,6 +55,7 @@ class MetricSpec(msgspec.Struct, frozen=True, kw_only=True):
     denominator: str | None = None  # of a ratio
     quantile: float | None = None
     covariate: str | None = None
+    direction: str = "increase"  # which way is good
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -59,47 +63,53 @@ class MetricSpec(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name for name in (self.column, self.denominator, self.covariate) if name is not None)
 
 
-def resolve_metrics(request: Request, columns: Sequence[str]) -> tuple[MetricSpec, ...]:
-    """The metrics of the request over the file's columns, in order, with their roles.
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the request reads of the file at hand; every column exists."""
+
+    metrics: tuple[MetricSpec, ...]
+    variant: str
+    control: str | None
+    unit: str | None
+    cluster: str | None
+    segments: tuple[str, ...]
+
+    @property
+    def conversions(self) -> frozenset[str]:
+        """Columns with yes or no."""
+        return frozenset(spec.column for spec in self.metrics if spec.kind == "conversion")
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns with numbers, conversions among them."""
+        return tuple(dict.fromkeys(name for spec in self.metrics for name in spec.columns))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every column, once."""
+        named = (self.variant, self.unit, self.cluster, *self.segments, *self.numbers)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
+
+
+def resolve(request: Request, table: Table) -> Wanted:
+    """The request in terms of the file's columns.
 
     Raises:
-        AnalyzeError: no metric, an unknown or ambiguous column, two metrics of one name, a bad quantile.
+        AnalyzeError: no metric, an unknown or ambiguous column, two metrics of one name, a bad quantile or
+            level.
     """
-    if not request.metrics:
-        raise AnalyzeError(
-            "no metric was asked for; name at least one column with --conversion, --mean, --revenue, "
-            "--ratio or --quantile"
-        )
-    specs: list[MetricSpec] = []
-    for number, option in enumerate(request.metrics):
-        spec = _metric(option, columns, role="secondary" if number else "primary")
-        if any(spec.name == other.name for other in specs):
-            raise AnalyzeError(f'--{option.kind} {option.text}: metric "{spec.name}" is named twice')
-        specs.append(spec)
-    for text in request.covariates:
-        specs = _with_covariate(text, specs, columns)
-    return tuple(specs)
+    if not 0 < request.alpha < 1:
+        raise AnalyzeError(f"--alpha {request.alpha:g} must lie between 0 and 1, both excluded, as in 0.05")
+    return Wanted(
+        metrics=_metrics(request, table),
+        variant=_known("variant", request.variant, table),
+        control=request.control,
+        unit=None if request.unit is None else _known("unit", request.unit, table),
+        cluster=None if request.cluster is None else _known("cluster", request.cluster, table),
+        segments=tuple(dict.fromkeys(_known("segment", name, table) for name in request.segments)),
+    )
 
 
-def known(option: str, name: str, columns: Sequence[str]) -> str:
-    """`name` when the file has exactly one such column.
-
-    Raises:
-        AnalyzeError: it has none, or several.
-    """
-    count = columns.count(name)
-    if count == 0:
-        raise AnalyzeError(
-            f'--{option} {name}: the file has no column "{name}"; {suggest(name, list(columns))}'
-        )
-    if count > 1:
-        raise AnalyzeError(
-            f'--{option} {name}: the file has {count} columns named "{name}"; rename all but one'
-        )
-    return name
-
-
-def resolve_weights(text: str | None, variants: Sequence[str]) -> dict[str, float]:
+def resolve_weights(text: str | None, variants: Sequence[str], path: Path) -> dict[str, float]:
     """The weight of every variant; equal ones where none are stated.
 
     Raises:
@@ -124,11 +134,11 @@ def resolve_weights(text: str | None, variants: Sequence[str]) -> dict[str, floa
     for name in weights:
         if name not in variants:
             raise AnalyzeError(
-                f'--weights {text}: the file has no variant "{name}"; {suggest(name, list(variants))}'
+                f'--weights {text}: {path} has no variant "{name}"; {suggest(name, list(variants))}'
             )
     if missing := [name for name in variants if name not in weights]:
         raise AnalyzeError(
-            f'--weights {text}: variant "{missing[0]}" of the file has no weight; give one to each of '
+            f'--weights {text}: variant "{missing[0]}" of {path} has no weight; give one to each of '
             + ", ".join(variants)
         )
     return {name: weights[name] for name in variants}
@@ -146,9 +156,51 @@ def _weight(name: str, number: str, text: str) -> float:
     return weight
 
 
-def _metric(option: MetricOption, columns: Sequence[str], *, role: str) -> MetricSpec:
+def _metrics(request: Request, table: Table) -> tuple[MetricSpec, ...]:
+    if not request.metrics:
+        raise AnalyzeError(
+            "no metric was asked for; name at least one column with --conversion, --mean, --revenue, "
+            "--ratio or --quantile"
+        )
+    specs: list[MetricSpec] = []
+    for number, option in enumerate(request.metrics):
+        spec = _metric(option, table, role="secondary" if number else "primary")
+        if any(spec.name == other.name for other in specs):
+            raise AnalyzeError(
+                f'--{option.kind} {option.text}: metric "{spec.name}" is named twice; name it once'
+            )
+        specs.append(spec)
+    for text in request.covariates:
+        specs = _with_covariate(text, specs, table)
+    names = [spec.name for spec in specs]
+    for name in request.decrease:
+        if name not in names:
+            raise AnalyzeError(
+                f'--decrease {name}: "{name}" is not among the metrics asked for; {suggest(name, names)}'
+            )
+    return tuple(
+        msgspec.structs.replace(spec, direction="decrease") if spec.name in request.decrease else spec
+        for spec in specs
+    )
+
+
+def _known(option: str, name: str, table: Table) -> str:
+    """`name` when the file has exactly one such column."""
+    count = table.columns.count(name)
+    if count == 1:
+        return name
+    where = f"{table.path}: --{option} {name}"
+    if count:
+        raise AnalyzeError(f'{where}: there are {count} columns named "{name}"; rename all but one')
+    hint = suggest(name, list(table.columns))
+    if len(table.columns) == 1 and table.file.format == "csv":
+        hint = f'the header is one column, "{table.columns[0]}"; separate columns by , ; tab or |'
+    raise AnalyzeError(f'{where}: there is no column "{name}"; {hint}')
+
+
+def _metric(option: MetricOption, table: Table, *, role: str) -> MetricSpec:
     if option.kind == "ratio":
-        numerator, denominator = _split_ratio(option.text, columns)
+        numerator, denominator = _split_ratio(option.text, table)
         return MetricSpec(
             name=option.text, kind="ratio", role=role, column=numerator, denominator=denominator
         )
@@ -163,29 +215,28 @@ def _metric(option: MetricOption, columns: Sequence[str], *, role: str) -> Metri
                 f"--quantile {option.text}: write COLUMN@Q with Q between 0 and 1, both excluded, "
                 "as in latency@0.9"
             )
-        known("quantile", column, columns)
+        _known("quantile", column, table)
         return MetricSpec(name=option.text, kind="quantile", role=role, column=column, quantile=quantile)
-    known(option.kind, option.text, columns)
+    _known(option.kind, option.text, table)
     return MetricSpec(name=option.text, kind=option.kind, role=role, column=option.text)
 
 
-def _split_ratio(text: str, columns: Sequence[str]) -> tuple[str, str]:
+def _split_ratio(text: str, table: Table) -> tuple[str, str]:
     """Numerator and denominator of `a/b`, where names themselves may hold a slash."""
     splits = _splits(text, "/")
     if not splits:
         raise AnalyzeError(f"--ratio {text}: write NUMERATOR/DENOMINATOR, as in clicks/views")
-    fitting = [pair for pair in splits if pair[0] in columns and pair[1] in columns]
+    fitting = [pair for pair in splits if pair[0] in table.columns and pair[1] in table.columns]
     if len(fitting) > 1:
         ways = " or ".join(f'"{left}" over "{right}"' for left, right in fitting)
         raise AnalyzeError(f"--ratio {text} can be read as {ways}; rename a column")
     numerator, denominator = fitting[0] if fitting else splits[0]
     for name in (numerator, denominator):
-        if columns.count(name) != 1:
-            known("ratio", name, columns)
+        _known("ratio", name, table)
     return numerator, denominator
 
 
-def _with_covariate(text: str, specs: list[MetricSpec], columns: Sequence[str]) -> list[MetricSpec]:
+def _with_covariate(text: str, specs: list[MetricSpec], table: Table) -> list[MetricSpec]:
     """The metrics, one of them with the covariate that `metric=column` names."""
     names = [spec.name for spec in specs]
     splits = _splits(text, "=")
@@ -197,8 +248,8 @@ def _with_covariate(text: str, specs: list[MetricSpec], columns: Sequence[str]) 
             f'--covariate {text}: "{splits[0][0]}" is not among the metrics asked for; '
             f"{suggest(splits[0][0], names)}"
         )
-    name, column = next((pair for pair in fitting if pair[1] in columns), fitting[0])
-    known("covariate", column, columns)
+    name, column = next((pair for pair in fitting if pair[1] in table.columns), fitting[0])
+    _known("covariate", column, table)
     spec = specs[names.index(name)]
     if spec.covariate is not None:
         raise AnalyzeError(f'--covariate {text}: metric "{name}" already has covariate "{spec.covariate}"')

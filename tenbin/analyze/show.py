@@ -1,91 +1,120 @@
-"""The answer for people at a terminal: what was compared, what is wrong with it, the metrics, the verdict."""
+"""The answer for people at a terminal: the verdict, what was compared, the metrics, what to know of them."""
+
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 
 from reports import format as fmt
+from reports import words
 from stats.results import Result
-from tenbin.analyze.answer import Answer, headline
+from stats.srm import FLAG_BELOW
+from tenbin.analyze.answer import Answer
 
 _WIDE = 120  # columns of a terminal in which differences fit beside lifts
+_STYLES = {"ship": "green", "roll_back": "red", "investigate": "bold red", "inconclusive": "yellow"}
 
 
 def show(found: Answer, console: Console) -> None:
     """Print the answer."""
-    tally, srm = found.tally, found.analysis.srm
-    groups = "" if found.request.cluster is None else f" (groups of {escape(found.request.cluster)})"
-    console.print(
-        f"[bold]{escape(found.path.name)}[/]: {fmt.count(tally.rows)} rows, {fmt.count(tally.units)} units"
-    )
-    for name, excluded in (
-        ("units seen in two variants: left out", tally.mixed_variant),
+    decision = found.analysis.decision
+    head, _, rest = decision.sentence.partition(":")
+    console.print(f"[{_STYLES[decision.verdict.value]}]{escape(head)}:[/]{escape(rest)}")
+    _items(console, [reason for reason in decision.reasons if reason not in rest])
+    console.print()
+    _show_units(found, console)
+    for segment in (None, *dict.fromkeys(row.segment for row in found.analysis.results if row.segment)):
+        console.print()
+        if segment is not None:
+            console.print(f"[bold]{escape(segment)}[/]")
+        rows = [row for row in found.analysis.results if row.headline and row.segment == segment]
+        console.print(_metrics(found, rows, wide=console.width >= _WIDE))
+        _items(console, _undefined(rows))
+    if found.warnings:
+        console.print()
+        _items(console, found.warnings)
+
+
+def _show_units(found: Answer, console: Console) -> None:
+    """Who is compared, who is not, and whether the split is as planned."""
+    tally, srm, cluster = found.tally, found.analysis.srm, found.request.cluster
+    console.print(f"{fmt.count(tally.rows)} rows, {fmt.count(tally.units)} units compared")
+    for what, count in (
+        ("units seen in several variants: left out", tally.mixed_variant),
         ("rows without a variant: left out", tally.null_variant),
     ):
-        if excluded:
-            console.print(f"  [yellow]{fmt.count(excluded)}[/] {name}")
-    observed = " / ".join(
-        f"{escape(name)} {fmt.count(srm.observed[name])} (expected {fmt.count(srm.expected[name])})"
-        for name in found.variants
-    )
-    mark = "[bold red]FAILED[/]" if srm.failed else "[green]ok[/]"
-    console.print(
-        f"Sample ratio{groups} {mark}: {observed}, p = {fmt.p_value(srm.p_value)}\n",
-        soft_wrap=True,
-    )
-    console.print(f"Primary metric: [bold]{escape(found.metrics[0].name)}[/]")
-    wide = console.width >= _WIDE
-    console.print(_metrics(found, headline(found), wide=wide))
-    for segment in dict.fromkeys(row.segment for row in found.analysis.results if row.segment):
-        rows = [
-            row
-            for row in found.analysis.results
-            if row.segment == segment and row.headline and row.scale == "absolute"
-        ]
-        console.print(f"\n[bold]{escape(segment)}[/]")
-        console.print(_metrics(found, rows, wide=wide))
-    decision = found.analysis.decision
-    console.print(
-        f"\n[bold]{decision.verdict.replace('_', ' ').capitalize()}.[/] {escape(decision.sentence)}"
-    )
-    for reason in decision.reasons:
-        console.print(f"  {escape(reason)}")
-    for warning in found.warnings:
-        console.print(f"[yellow]![/] {escape(warning)}")
-
-
-def _metrics(found: Answer, rows: list[Result], *, wide: bool) -> Table:
-    """A row per metric and variant: means, lift with its interval, p; differences too where they fit."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("metric", overflow="fold", min_width=8)
-    table.add_column("variant", overflow="fold")
-    for column in ("control", "mean", *(("difference", "interval") if wide else ()), "lift", "interval", "p"):
-        table.add_column(column, justify="right", no_wrap=True)
-    relative = {
-        (row.metric, row.variant, row.segment): row
-        for row in found.analysis.results
-        if row.headline and row.scale == "relative"
-    }
-    specs = {spec.name: spec for spec in found.metrics}
-    for row in rows:
-        scale = fmt.Scale(specs[row.metric].kind, None)
-        lift = relative.get((row.metric, row.variant, row.segment))
+        if count:
+            console.print(f"[yellow]{fmt.count(count)}[/] {what}")
+    state = "[bold red]broken[/]" if srm.failed else "ok"
+    groups = "" if cluster is None else f" of the groups in {escape(cluster)}"
+    console.print(f"Split{groups} {state}: p = {fmt.p_value(srm.p_value)} (broken below {FLAG_BELOW:g})")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    for place, name in enumerate(found.variants):
         table.add_row(
-            escape(row.metric),
-            escape(row.variant),
-            scale.value(row.mean_baseline),
-            scale.value(row.mean_variant),
-            *(scale.difference(row.estimate, row.lower, row.upper) if wide else ()),
-            *(fmt.lift(lift.estimate, lift.lower, lift.upper) if lift else (fmt.MISSING, fmt.MISSING)),
-            _p(row),
+            escape(name) + ("" if place else " (control)"),
+            fmt.count(srm.observed[name]),
+            f"expected {fmt.count(srm.expected[name])}",
         )
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def _metrics(found: Answer, rows: Sequence[Result], *, wide: bool) -> Table:
+    """A row per metric and variant: means, lift with its interval, p; differences too where they fit."""
+    twins = {(row.metric, row.variant): row for row in rows if row.scale == "relative"}
+    kinds = {spec.name: spec.kind for spec in found.metrics}
+    many = len(found.variants) > 2  # noqa: PLR2004 - more than the control and another
+    corrected = any(row.p_adjusted != row.p_value for row in rows)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric", overflow="fold", min_width=12)
+    if many:
+        table.add_column("variant", overflow="fold", min_width=7)
+    for name in ("control", "mean" if many else "variant"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in (*(("difference", "interval") if wide else ()), "lift", "interval", "p"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if corrected:
+        table.add_column("Holm's p", justify="right", no_wrap=True)
+    for row in rows:
+        if row.scale == "absolute":
+            scale = fmt.Scale(kinds[row.metric], None)
+            table.add_row(
+                escape(row.metric),
+                *((escape(row.variant),) if many else ()),
+                scale.value(row.mean_baseline),
+                scale.value(row.mean_variant),
+                *(scale.difference(row.estimate, row.lower, row.upper) if wide else ()),
+                *_lift(twins.get((row.metric, row.variant))),
+                fmt.p_value(row.p_value),
+                *((fmt.p_value(row.p_adjusted),) if corrected else ()),
+            )
     return table
 
 
-def _p(row: Result) -> str:
-    if row.p_value is None:
-        return ", ".join(row.reasons) or row.status.value
-    p = fmt.p_value(row.p_value)
-    if row.p_adjusted is not None and row.p_adjusted != row.p_value:
-        return f"{p} (Holm {fmt.p_value(row.p_adjusted)})"
-    return p
+def _undefined(rows: Sequence[Result]) -> list[str]:
+    """Why rows have no p-value."""
+    return [
+        f"{row.metric}, {row.variant}: {'; '.join(words.reason(code) for code in row.reasons)}"
+        for row in rows
+        if row.scale == "absolute" and row.p_value is None
+    ]
+
+
+def _items(console: Console, sentences: Sequence[str]) -> None:
+    """A list whose long lines stay behind their mark."""
+    if not sentences:
+        return
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for sentence in sentences:
+        grid.add_row(" -", escape(sentence))
+    console.print(grid)
+
+
+def _lift(row: Result | None) -> tuple[str, str]:
+    return (fmt.MISSING, fmt.MISSING) if row is None else fmt.lift(row.estimate, row.lower, row.upper)

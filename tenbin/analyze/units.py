@@ -4,7 +4,6 @@ All sums run in the file's order on one thread, so the same file gives the same 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from tenbin.analyze.cells import Cells, Codes, Numbers, Rows
 from tenbin.analyze.errors import AnalyzeError
+from tenbin.analyze.files import Input
 from tenbin.analyze.request import MetricSpec
 
 Flags = npt.NDArray[np.bool_]
@@ -57,32 +57,35 @@ class Sample(NamedTuple):
 class _Grid(NamedTuple):
     """How rows make up units; units are numbered by first appearance."""
 
-    path: Path
+    file: Input
     row: Codes  # per row: its number in the file
     unit: Codes  # per row: its unit
     first: Codes  # per unit: the index of its first row
 
     @property
-    def count(self) -> int:
+    def units(self) -> int:
         return len(self.first)
 
 
-def bring_to_units(cells: Cells, metrics: Sequence[MetricSpec], *, path: Path) -> Sample:
+def bring_to_units(cells: Cells, metrics: Sequence[MetricSpec]) -> Sample:
     """One row per unit.
 
     Raises:
         AnalyzeError: a covariate differs within a unit, a unit is in two clusters, or no unit is left.
     """
-    rows = cells.rows
+    rows, path = cells.rows, cells.file.path
     if not len(rows.row):
         raise AnalyzeError(f"{path}: no row has both a unit and a variant; there is nothing to compare")
-    grid = _grid(rows, path)
+    grid = _grid(cells.file, rows)
     mixed = _differs(rows.variant, grid)
-    left_out = mixed if rows.cluster is None else mixed | _strayed(rows.cluster, rows.variant, mixed, grid)
+    left_out = mixed
+    if rows.cluster is not None:
+        left_out = mixed | _in_broken_groups(rows.cluster, rows.variant, grid)
+        _require_one_group(rows.cluster, left_out, grid)
     kept = np.flatnonzero(~left_out)
     if not len(kept):
         raise AnalyzeError(
-            f"{path}: every unit was seen in two variants, so there is nothing to compare; check --unit, "
+            f"{path}: every unit was seen in several variants, so there is nothing to compare; check --unit, "
             "--cluster and --variant"
         )
     quantiles = {
@@ -106,42 +109,47 @@ def bring_to_units(cells: Cells, metrics: Sequence[MetricSpec], *, path: Path) -
     return Sample(cells.variants, cells.levels, units, quantiles, tally)
 
 
-def _grid(rows: Rows, path: Path) -> _Grid:
+def _grid(file: Input, rows: Rows) -> _Grid:
     last = int(rows.unit.max()) + 1
     first_by_code = np.full(last, -1, dtype=np.int64)
     first_by_code[rows.unit[::-1]] = np.arange(len(rows.unit) - 1, -1, -1)
     first = np.sort(first_by_code[first_by_code >= 0])
     number = np.empty(last, dtype=np.int64)
     number[rows.unit[first]] = np.arange(len(first))
-    return _Grid(path, rows.row, number[rows.unit], first)
+    return _Grid(file, rows.row, number[rows.unit], first)
 
 
 def _differs(values: Codes, grid: _Grid) -> Flags:
     """Units with a row whose value is not that of their first row."""
-    found = np.zeros(grid.count, dtype=np.bool_)
+    found = np.zeros(grid.units, dtype=np.bool_)
     found[grid.unit[values != values[grid.first][grid.unit]]] = True
     return found
 
 
-def _strayed(cluster: Codes, variant: Codes, mixed: Flags, grid: _Grid) -> Flags:
-    """Units whose group holds units of another variant, or one that is itself in two.
+def _in_broken_groups(cluster: Codes, variant: Codes, grid: _Grid) -> Flags:
+    """Units with a row in a group whose rows are of several variants."""
+    arm = np.full(int(cluster.max()) + 1, -1, dtype=np.int64)
+    arm[cluster] = variant
+    broken = np.zeros(len(arm), dtype=np.bool_)
+    broken[cluster[variant != arm[cluster]]] = True
+    found = np.zeros(grid.units, dtype=np.bool_)
+    found[grid.unit[broken[cluster]]] = True
+    return found
+
+
+def _require_one_group(cluster: Codes, left_out: Flags, grid: _Grid) -> None:
+    """Refuse a compared unit whose rows are in two groups.
 
     Raises:
-        AnalyzeError: a unit is in two groups.
+        AnalyzeError: there is one.
     """
-    other = np.flatnonzero(cluster != cluster[grid.first][grid.unit])
+    other = np.flatnonzero((cluster != cluster[grid.first][grid.unit]) & ~left_out[grid.unit])
     if len(other):
         at = other[0]
         raise AnalyzeError(
-            f"{grid.path}: row {grid.row[at]:,} (header not counted): its unit was in another group in row "
+            f"{grid.file.row(grid.row[at])}: its unit was in another group in row "
             f"{grid.row[grid.first[grid.unit[at]]]:,}; with --cluster a unit belongs to one group"
         )
-    group, arm = cluster[grid.first], variant[grid.first]
-    arm_of_group = np.full(int(group.max()) + 1, -1, dtype=np.int64)
-    arm_of_group[group] = arm
-    bad = np.zeros(len(arm_of_group), dtype=np.bool_)
-    bad[group[(arm != arm_of_group[group]) | mixed]] = True
-    return np.asarray(bad[group], dtype=np.bool_)
 
 
 def _columns(rows: Rows, spec: MetricSpec, kept: Codes, grid: _Grid) -> tuple[Numbers, ...]:
@@ -157,9 +165,9 @@ def _columns(rows: Rows, spec: MetricSpec, kept: Codes, grid: _Grid) -> tuple[Nu
 def _sum(values: Numbers, grid: _Grid) -> Numbers:
     """Sum per unit; missing counts as nothing."""
     present = np.nan_to_num(values, nan=0.0)
-    if grid.count == len(values):
+    if grid.units == len(values):
         return present
-    return np.bincount(grid.unit, weights=present, minlength=grid.count)
+    return np.asarray(np.bincount(grid.unit, weights=present, minlength=grid.units), dtype=np.float64)
 
 
 def _constant(values: Numbers, column: str, grid: _Grid) -> Numbers:
@@ -169,21 +177,21 @@ def _constant(values: Numbers, column: str, grid: _Grid) -> Numbers:
         AnalyzeError: two rows of a unit carry different values.
     """
     there = np.flatnonzero(~np.isnan(values))
-    found = np.zeros(grid.count)
+    found = np.zeros(grid.units)
     found[grid.unit[there[::-1]]] = values[there[::-1]]  # the first row is written last
     other = there[values[there] != found[grid.unit[there]]]
     if len(other):
         at = other[0]
         raise AnalyzeError(
-            f'{grid.path}: row {grid.row[at]:,} (header not counted), column "{column}": {values[at]:g}, but '
-            f"an earlier row of the same unit has {found[grid.unit[at]]:g}; a covariate is one number per unit"
+            f'{grid.file.row(grid.row[at])}, column "{column}": {values[at]:g}, but an earlier row of its '
+            f"unit has {found[grid.unit[at]]:g}; a covariate is one number per unit"
         )
     return found
 
 
 def _quantile_rows(values: Numbers, kept: Codes, grid: _Grid) -> QuantileRows:
     """The values of the compared units, and how many of these have none."""
-    position = np.full(grid.count, -1, dtype=np.int64)
+    position = np.full(grid.units, -1, dtype=np.int64)
     position[kept] = np.arange(len(kept))
     unit = position[grid.unit]
     there = (unit >= 0) & ~np.isnan(values)
@@ -194,8 +202,8 @@ def _quantile_rows(values: Numbers, kept: Codes, grid: _Grid) -> QuantileRows:
 def _left_out_notes(cells: Cells, mixed: Flags, left_out: Flags) -> Iterator[str]:
     if strayed := int((left_out & ~mixed).sum()):
         yield (
-            f"{_many(strayed, 'unit')} in groups with units of two variants left out: a group has one "
-            "variant when groups are randomised."
+            f"{_many(strayed, 'unit')} in groups of several variants left out: a group has one variant when "
+            "groups are randomised."
         )
     if cells.without_unit:
         yield f"{_many(cells.without_unit, 'row')} without a unit left out."
@@ -204,13 +212,14 @@ def _left_out_notes(cells: Cells, mixed: Flags, left_out: Flags) -> Iterator[str
 def _segment_notes(rows: Rows, kept: Codes, grid: _Grid) -> Iterator[str]:
     for name, values in rows.segments.items():
         if changed := int(_differs(values, grid)[kept].sum()):
-            yield f'{_many(changed, "unit")} with several values of segment "{name}": the first row\'s counts.'
+            units = _many(changed, "unit")
+            yield f'{units} with several values of segment "{name}": the first row\'s counts.'
 
 
 def _missing_notes(rows: Rows, metrics: Sequence[MetricSpec], kept: Codes, grid: _Grid) -> Iterator[str]:
     """A sentence per column in which compared units have no value at all."""
     for name in dict.fromkeys(name for spec in metrics if spec.kind != "quantile" for name in spec.columns):
-        present = np.bincount(grid.unit, weights=~np.isnan(rows.values[name]), minlength=grid.count)
+        present = np.bincount(grid.unit, weights=~np.isnan(rows.values[name]), minlength=grid.units)
         if absent := int((present[kept] == 0).sum()):
             yield f'{_many(absent, "unit")} without a value in column "{name}" counted as 0.'
 
