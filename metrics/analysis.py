@@ -1,23 +1,18 @@
-"""From an experiment's moments to its results: which statistics apply on which day, and what changed since.
-
-The statistics themselves are in `stats`; this module tells them what the definitions say (plan, horizon, end)
-and turns rows of the lake's `moments` into cells.
-"""
+"""What an experiment's definition says to the statistics: its plan, its as-of days, its planned end."""
 
 import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from assignments.model import Experiment
-from metrics.model import Metric
-from stats.analysis import MetricPlan, Plan
-from workspace import Workspace, seconds
-from workspace.errors import WorkspaceError
+from metrics.model import Metric, metrics_of
+from stats.plan import Kind, MetricPlan, Plan
+from workspace import Workspace
 
 _DAY_S = 86_400
 
 # What a metric's kind is to the statistics.
-_ESTIMAND = {
+_ESTIMAND: dict[str, Kind] = {
     "conversion": "proportion",
     "revenue": "mean",
     "sum": "mean",
@@ -30,6 +25,7 @@ _ESTIMAND = {
 def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
     """What the statistics must know of an experiment: its arms, its metrics and their roles."""
     margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrail}
+    used = metrics_of(experiment, metrics)
     return Plan(
         experiment=experiment.key,
         iteration=experiment.iteration,
@@ -44,13 +40,12 @@ def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
         metrics=tuple(
             MetricPlan(
                 name=name,
-                kind=_ESTIMAND[metrics[name].kind],
+                kind=_ESTIMAND[used[name].kind],
                 role=role,
-                direction=metrics[name].direction,
+                direction=used[name].direction,
                 margin=margins.get(name) if role == "guardrail" else None,
-                covariates=1 if metrics[name].covariate else 0,
-                has_window=metrics[name].window is not None,
-                fingerprint=metrics[name].fingerprint,
+                covariates=1 if used[name].covariate else 0,
+                fingerprint=used[name].fingerprint,
             )
             for name, role in roles_of(experiment)
         ),
@@ -77,8 +72,8 @@ def planned_end(
     if experiment.end is None:
         return None
     midnight = dt.datetime.combine(experiment.end + dt.timedelta(days=1), dt.time(), workspace.timezone)
-    windows = [metrics[name].window for name in experiment.metrics.primary]
-    longest_s = max((_seconds(window) for window in windows if window is not None), default=0)
+    used = metrics_of(experiment, metrics)
+    longest_s = max((used[name].window_s or 0 for name in experiment.metrics.primary), default=0)
     closes = midnight.astimezone(dt.UTC) + dt.timedelta(seconds=longest_s + workspace.lateness_s)
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     days = math.ceil((closes - epoch).total_seconds() / _DAY_S)
@@ -104,12 +99,3 @@ def is_provisional(as_of: dt.date, workspace: Workspace, now: dt.datetime) -> bo
     """Whether late rows may still change the day without a revision: `lateness` has not passed yet."""
     closes = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
     return now < closes + dt.timedelta(seconds=workspace.lateness_s)
-
-
-def known_metrics(experiments: Sequence[Experiment], metrics: Mapping[str, Metric]) -> set[str]:
-    """Names of the metrics that at least one experiment uses."""
-    return {name for experiment in experiments for name, _ in roles_of(experiment) if name in metrics}
-
-
-def _seconds(duration: str) -> int:
-    return seconds(duration, where="window", error=WorkspaceError)

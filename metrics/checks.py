@@ -17,6 +17,7 @@ from metrics.engines.duckdb import Engine
 from metrics.sql import health
 from metrics.sql.plan import plan_units
 from metrics.sql.tree import render
+from stats.srm import sample_ratio
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -47,6 +48,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     status: Outcome
     message: str
     numbers: dict[str, int | float | str | None] = {}
+
+
+LakeCheck = Callable[[Connection], Finding]
+ExperimentCheck = Callable[[Connection, Engine, Experiment, dt.date], Finding]
 
 
 def experiment_findings(
@@ -87,7 +92,8 @@ def quarantine_share(con: Connection) -> Finding:
 
 def unknown_variant(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units in a variant that the experiment does not have."""
-    total, _, unknown = _units(con, engine, experiment, as_of)
+    query = health.unknown_by_day(experiment, engine.workspace.timezone)
+    total, unknown = _up_to(con, engine, query, as_of, 2)
     return _left_out(
         "unknown_variant", unknown, total, "units are in a variant that the definition does not have"
     )
@@ -95,7 +101,7 @@ def unknown_variant(con: Connection, engine: Engine, experiment: Experiment, as_
 
 def mixed_variants(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units seen in two variants; they are excluded and counted."""
-    total, mixed, _ = _units(con, engine, experiment, as_of)
+    total, mixed = _up_to(con, engine, health.mixed_by_day(experiment), as_of, 2)
     return _left_out("mixed_variants", mixed, total, "units were seen in more than one variant")
 
 
@@ -141,8 +147,24 @@ def exposure_before_outcome(
     )
 
 
-LAKE_CHECKS: tuple[Callable[[Connection], Finding], ...] = (duplicates, quarantine_share)
-EXPERIMENT_CHECKS: tuple[Callable[[Connection, Engine, Experiment, dt.date], Finding], ...] = (
+def srm(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+    """Sample ratio mismatch: whether the variants got the units that their weights make expect."""
+    found = sample_ratio(engine.counts(con, experiment, as_of), experiment.weights)
+    if found.p_value is None:
+        return Finding(name="srm", status=Outcome.NOT_APPLICABLE, message="there are no units to count")
+    observed = " / ".join(f"{count:,}" for count in found.observed.values())
+    expected = " / ".join(f"{count:,.1f}" for count in found.expected.values())
+    return Finding(
+        name="srm",
+        status=Outcome.FAILED if found.failed else Outcome.PASSED,
+        message=f"{observed} units where {expected} are expected, p = {found.p_value:.4g}",
+        numbers={"chi2": found.chi2, "df": found.df, "p_value": found.p_value},
+    )
+
+
+LAKE_CHECKS: tuple[LakeCheck, ...] = (duplicates, quarantine_share)
+# Without `srm`, which the statistics find and the readout shows by itself.
+EXPERIMENT_CHECKS: tuple[ExperimentCheck, ...] = (
     unknown_variant,
     mixed_variants,
     assignment_rederived,
@@ -176,11 +198,6 @@ def _ingested(con: Connection) -> tuple[int, int, int]:
         "ingested"
     ).fetchall()[0]
     return int(row[0]), int(row[1]), int(row[2])
-
-
-def _units(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> tuple[int, int, int]:
-    total, mixed, unknown = _up_to(con, engine, health.units_by_day(experiment), as_of, 3)
-    return total, mixed, unknown
 
 
 def _up_to(con: Connection, engine: Engine, query: exp.Query, as_of: dt.date, width: int) -> list[int]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import duckdb
 import msgspec
 
+from assignments.model import Experiment
 from metrics.checks import Finding, Outcome
 from stats.results import Decision, Result, Srm, Verdict
 
@@ -33,44 +34,46 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision
     srm: Srm
     checks: tuple[Finding, ...]
+    warnings: tuple[str, ...]
 
 
-def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: str) -> dt.date | None:
-    """The last as-of day that has results; None when there are none."""
+def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dt.date | None:
+    """The last as-of day that has results of the present iteration; None when there are none."""
     found: dt.date | None = con.execute(
-        "SELECT max(as_of) FROM results WHERE experiment = $1", [experiment]
+        "SELECT max(as_of) FROM results WHERE experiment = $1 AND iteration = $2",
+        [experiment.key, experiment.iteration],
     ).fetchall()[0][0]
     return found
 
 
-def results_of(con: duckdb.DuckDBPyConnection, experiment: str, as_of: dt.date) -> tuple[Result, ...]:
+def results_of(con: duckdb.DuckDBPyConnection, experiment: Experiment, as_of: dt.date) -> tuple[Result, ...]:
     """Every row of one as-of day, at its latest revision."""
-    return _results(con, "experiment = $1 AND as_of = $2", [experiment, as_of])
+    return _results(con, experiment, "as_of = $3", as_of)
 
 
-def series_of(con: duckdb.DuckDBPyConnection, experiment: str) -> tuple[Result, ...]:
-    """The rows over everyone (no segment) of all as-of days, each at its latest revision."""
-    return _results(con, "experiment = $1 AND segment IS NULL", [experiment])
+def series_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> tuple[Result, ...]:
+    """The headline rows over everyone (no segment) of all as-of days, each at its latest revision."""
+    return _results(con, experiment, "headline AND segment IS NULL")
 
 
 def health_of(con: duckdb.DuckDBPyConnection, experiment: str) -> Health:
-    """Verdict, sample ratio and data checks, as the last analysis recorded them."""
+    """Verdict, sample ratio, data checks and warnings, as the last analysis recorded them."""
     rows = con.execute(
         "SELECT name, status, message, numbers FROM findings WHERE experiment = $1 ORDER BY name",
         [experiment],
     ).fetchall()
     found = {name: (status, message, numbers) for name, status, message, numbers in rows}
     verdict, sentence, numbers = found.pop("verdict")
+    said = json.loads(numbers)
     _, _, srm = found.pop("srm")
     return Health(
-        decision=Decision(
-            verdict=Verdict(verdict), sentence=sentence, reasons=tuple(json.loads(numbers)["reasons"])
-        ),
+        decision=Decision(verdict=Verdict(verdict), sentence=sentence, reasons=tuple(said["reasons"])),
         srm=msgspec.json.decode(srm, type=Srm),
         checks=tuple(
             Finding(name=name, status=Outcome(status), message=message, numbers=json.loads(numbers))
             for name, (status, message, numbers) in found.items()
         ),
+        warnings=tuple(said["warnings"]),
     )
 
 
@@ -100,13 +103,15 @@ def headline_markdown(rows: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def _results(con: duckdb.DuckDBPyConnection, where: str, values: list[object]) -> tuple[Result, ...]:
+def _results(
+    con: duckdb.DuckDBPyConnection, experiment: Experiment, where: str, *values: object
+) -> tuple[Result, ...]:
     query = (
-        f"SELECT {_COLUMNS} FROM results WHERE {where} "
-        "QUALIFY revision = max(revision) OVER (PARTITION BY iteration, as_of) "
+        f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 AND {where} "
+        "QUALIFY revision = max(revision) OVER (PARTITION BY as_of) "
         "ORDER BY as_of, metric, segment NULLS FIRST, variant, method, scale, alternative, horizon"
     )
     return tuple(
         msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Result)
-        for row in con.execute(query, values).fetchall()
+        for row in con.execute(query, [experiment.key, experiment.iteration, *values]).fetchall()
     )

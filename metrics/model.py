@@ -5,14 +5,15 @@ number of metrics share (events of one name, under one filter, with one value), 
 of a window are added up: whether anything happened, how many events, how many days, what total.
 """
 
-import datetime as dt
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
 
-from workspace import UserError, seconds
+from assignments.model import Experiment
+from workspace import UserError, seconds, suggest
 
 # Raised by hand whenever the compiler gives another number for the same definition: fingerprints and the
 # names of the stored partials change with it, so that everything is computed anew.
@@ -146,9 +147,19 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return _digest({"metric": definition, "method": METHOD_VERSION})
 
 
-def day_after(day: dt.date) -> dt.datetime:
-    """The instant at which an as-of day is cut: 00:00 UTC of the next day."""
-    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC)
+def metrics_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
+    """The experiment's metrics by name, in reading order.
+
+    Raises:
+        MetricsError: the experiment names a metric that no file defines.
+    """
+    for name in experiment.metrics.names:
+        if name not in metrics:
+            raise MetricsError(
+                f'experiment "{experiment.key}": metric "{name}" is defined in no file of metrics/; '
+                f"{suggest(name, list(metrics))}"
+            )
+    return {name: metrics[name] for name in experiment.metrics.names}
 
 
 def _seconds(duration: str) -> int:

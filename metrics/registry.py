@@ -13,9 +13,15 @@ import polars as pl
 
 from assignments.model import Experiment
 from lake import Lake
-from metrics.analysis import roles_of
-from metrics.model import Metric
+from metrics.model import Metric, metrics_of
 from metrics.validate import validate
+
+_COLUMNS = {
+    "experiment": pl.String,
+    "iteration": pl.Int32,
+    "fingerprint": pl.String,
+    "definition": pl.String,
+}
 
 
 class RegistryEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,30 +45,27 @@ def write_registry(
     Raises:
         MetricsError: a definition names an event, a field or a metric that does not exist.
     """
-    validate(con, metrics, experiments)
+    validate(con, metrics, list(experiments.values()))
     entries = [_entry(experiments[key], metrics) for key in sorted(experiments)]
-    stored = con.execute("SELECT experiment, fingerprint FROM registry ORDER BY experiment").fetchall()
-    if stored != [(entry.experiment, entry.fingerprint) for entry in entries]:
-        con.register("fresh_registry", pl.DataFrame([msgspec.structs.asdict(entry) for entry in entries]))
-        lake.overwrite(
-            con,
-            "registry",
-            "SELECT experiment, iteration::INTEGER AS iteration, fingerprint, definition "
-            "FROM fresh_registry ORDER BY experiment",
-        )
+    rows = [(entry.experiment, entry.iteration, entry.fingerprint, entry.definition) for entry in entries]
+    stored = con.execute(f"SELECT {', '.join(_COLUMNS)} FROM registry ORDER BY experiment").fetchall()
+    if sorted(stored) != rows:
+        con.register("fresh_registry", pl.DataFrame(rows, schema=_COLUMNS, orient="row"))
+        lake.overwrite(con, "registry", "FROM fresh_registry ORDER BY experiment")
         con.unregister("fresh_registry")
     return entries
 
 
 def fingerprint_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> str:
     """Of all that decides the experiment's results: its own definition and those of its metrics."""
-    parts = [experiment.fingerprint, *(metrics[name].fingerprint for name, _ in roles_of(experiment))]
+    used = metrics_of(experiment, metrics).values()
+    parts = [experiment.fingerprint, *(metric.fingerprint for metric in used)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _entry(experiment: Experiment, metrics: Mapping[str, Metric]) -> RegistryEntry:
-    used = [name for name, _ in roles_of(experiment)]
-    definition = {"experiment": experiment, "metrics": {name: metrics[name] for name in used}}
+    used = metrics_of(experiment, metrics)
+    definition = {"experiment": experiment, "metrics": used}
     return RegistryEntry(
         experiment=experiment.key,
         iteration=experiment.iteration,

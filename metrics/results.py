@@ -1,12 +1,11 @@
 """Moments → results: every as-of day analysed, compared with what was said before, and recorded.
 
-A day that is still open (`provisional`) is replaced in place; a closed one changes only by a new revision, which
-stands beside the old (DESIGN 5). A second run over the same moments records nothing.
+A day that is still open (`provisional`) is replaced in place; a closed one changes only by a new revision,
+which stands beside the old (DESIGN 5). A second run over the same moments records nothing.
 """
 
 import dataclasses
 import datetime as dt
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -20,14 +19,18 @@ from lake.tables import TABLES
 from metrics.analysis import is_provisional, plan_of, planned_end
 from metrics.checks import Finding, Outcome, experiment_findings
 from metrics.engines.duckdb import Engine
-from stats.analysis import Analysis, Cell, analyse
+from stats.analysis import Analysis, analyse
 from stats.moments import Moments
+from stats.plan import Cell
 from stats.results import Decision, Result
 
-# What tells two rows of one day apart.
-_IDENTITY = ("metric", "role", "segment", "variant", "baseline", "method", "scale", "alternative", "horizon")
-# What may differ between two sayings of the same thing.
-_VOLATILE = frozenset({"revision", "provisional"})
+_COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
+_AS_OF = Result.__struct_fields__.index("as_of")
+_ORDER = (
+    "as_of, revision, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
+)
+# Two sayings of the same thing may differ in the rest.
+_SAYING = tuple(name for name in Result.__struct_fields__ if name not in {"revision", "provisional"})
 
 
 class ResultsReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,17 +54,11 @@ class Reading:
 
 def refresh_results(
     con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment, *, now: dt.datetime
-) -> ResultsReport:
-    """Analyse every as-of day that has moments and record what is new.
-
-    Raises:
-        MetricsError: the experiment has no moments yet.
-    """
+) -> ResultsReport | None:
+    """Analyse every as-of day that has moments and record what is new; None when there is no such day yet."""
     days = cells_by_day(con, experiment)
     if not days:
-        raise NoMomentsError(
-            f'experiment "{experiment.key}" has no moments yet: materialise unit_metrics and moments first'
-        )
+        return None
     readings = [
         read_day(con, engine, experiment, as_of, cells, now=now) for as_of, cells in sorted(days.items())
     ]
@@ -126,75 +123,82 @@ def cells_by_day(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict
 def _record(
     con: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment, readings: Sequence[Reading]
 ) -> tuple[int, tuple[dt.date, ...]]:
-    """Write the rows whose day is new, open or changed; the rows written and the days revised."""
-    stored = _stored_rows(con, experiment)
-    kept: list[Result] = []
-    written = 0
-    revised: list[dt.date] = []
-    for reading in readings:
-        before = stored.pop(reading.as_of, [])
-        latest = max((row.revision for row in before), default=0)
-        current = [row for row in before if row.revision == latest]
-        if current and _said(current) == _said(reading.analysis.results):
-            kept += before if not current[0].provisional or reading.provisional else _closed(before)
-            written += 0 if not current[0].provisional or reading.provisional else len(current)
-            continue
-        revision = latest
-        if current and not current[0].provisional:
-            revision += 1
-            revised.append(reading.as_of)
-        kept += [row for row in before if row.revision < revision]
-        fresh = [msgspec.structs.replace(row, revision=revision) for row in reading.analysis.results]
-        kept += fresh
-        written += len(fresh)
-    if written:
-        kept += [row for rows in stored.values() for row in rows]
-        _overwrite(con, lake, experiment, kept)
-    return written, tuple(revised)
+    """Write the days that are new, still open or changed; rows written, and the days that were revised."""
+    stored = _stored_days(con, experiment)
+    fresh = {reading.as_of: _revise(stored.get(reading.as_of, []), reading) for reading in readings}
+    changed = {day: rows for day, rows in fresh.items() if rows != stored.get(day)}
+    if changed:
+        _overwrite(con, lake, experiment, changed)
+    revised = tuple(day for day, rows in changed.items() if rows[-1].revision > _latest(stored.get(day, [])))
+    return sum(_count_latest(rows) for rows in changed.values()), revised
 
 
-def _stored_rows(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict[dt.date, list[Result]]:
-    names = ", ".join(f'"{field}"' for field in Result.__struct_fields__)
-    rows = con.execute(f"SELECT {names} FROM results WHERE experiment = $1", [experiment.key]).fetchall()
+def _revise(before: list[Result], reading: Reading) -> list[Result]:
+    """All rows of a day, every revision, once the reading has been taken in."""
+    latest = _latest(before)
+    older = [row for row in before if row.revision < latest]
+    current = [row for row in before if row.revision == latest]
+    was_open = not current or current[0].provisional
+    if _said(current) == _said(reading.analysis.results):
+        if was_open and not reading.provisional:
+            return [*older, *(msgspec.structs.replace(row, provisional=False) for row in current)]
+        return before
+    fresh = reading.analysis.results
+    if was_open:
+        return [*older, *(msgspec.structs.replace(row, revision=latest) for row in fresh)]
+    return [*before, *(msgspec.structs.replace(row, revision=latest + 1) for row in fresh)]
+
+
+def _latest(rows: Sequence[Result]) -> int:
+    return max((row.revision for row in rows), default=0)
+
+
+def _count_latest(rows: Sequence[Result]) -> int:
+    latest = _latest(rows)
+    return sum(row.revision == latest for row in rows)
+
+
+def _stored_days(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict[dt.date, list[Result]]:
+    """The recorded rows of the present iteration by as-of day, revision by revision."""
+    rows = con.execute(
+        f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 ORDER BY {_ORDER}",
+        [experiment.key, experiment.iteration],
+    ).fetchall()
     days: dict[dt.date, list[Result]] = defaultdict(list)
     for row in rows:
         result = msgspec.convert(dict(zip(Result.__struct_fields__, row, strict=True)), Result)
-        # Another iteration's days are kept as they are, under a key that no reading has.
-        day = result.as_of if result.iteration == experiment.iteration else dt.date.min
-        days[day or dt.date.min].append(result)
-    return days
+        days[row[_AS_OF]].append(result)
+    return dict(days)
 
 
-def _said(rows: Sequence[Result]) -> dict[tuple[object, ...], dict[str, object]]:
-    """What a day's rows say, whatever their order and revision."""
-    return {
-        tuple(getattr(row, name) for name in _IDENTITY): {
-            name: value for name, value in msgspec.structs.asdict(row).items() if name not in _VOLATILE
-        }
-        for row in rows
-    }
-
-
-def _closed(rows: Sequence[Result]) -> list[Result]:
-    return [msgspec.structs.replace(row, provisional=False) for row in rows]
+def _said(rows: Sequence[Result]) -> set[tuple[object, ...]]:
+    """What a day's rows say, whatever their order, their revision and whether the day is still open."""
+    return {tuple(getattr(row, name) for name in _SAYING) for row in rows}
 
 
 def _overwrite(
-    con: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment, rows: Sequence[Result]
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    experiment: Experiment,
+    days: dict[dt.date, list[Result]],
 ) -> None:
+    """Put these days in the place of what was recorded of them; all others stay."""
     data = [
         msgspec.structs.asdict(row) | {"status": row.status.value, "reasons": list(row.reasons)}
+        for rows in days.values()
         for row in rows
     ]
     con.register("fresh_results", pl.DataFrame(data, infer_schema_length=None))
-    columns = ", ".join(
+    fresh = ", ".join(
         f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in TABLES["results"].columns
     )
-    order = "as_of, revision, metric, segment NULLS FIRST, variant, method, scale, alternative, horizon"
     lake.overwrite(
         con,
         "results",
-        f"SELECT {columns} FROM fresh_results ORDER BY {order}",
+        f"SELECT {_COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
+        f"AND as_of IN (SELECT as_of FROM fresh_results)) UNION ALL BY NAME "
+        f"SELECT {fresh} FROM fresh_results ORDER BY iteration, {_ORDER}",
+        params={"experiment": experiment.key, "iteration": experiment.iteration},
         partition={"experiment": experiment.key},
     )
     con.unregister("fresh_results")
@@ -204,29 +208,40 @@ def _record_findings(
     con: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment, reading: Reading
 ) -> None:
     """The last day's health and verdict, as rows that a person can query."""
-    decision, srm = reading.analysis.decision, reading.analysis.srm
-    rows = [
-        (finding.name, finding.status.value, finding.message, json.dumps(finding.numbers, sort_keys=True))
-        for finding in reading.findings
-    ]
-    rows.append(
-        ("srm", "failed" if srm.failed else "passed", "", msgspec.json.encode(srm, order="sorted").decode())
-    )
-    rows.append(
-        ("verdict", decision.verdict.value, decision.sentence, json.dumps({"reasons": decision.reasons}))
-    )
+    stored = con.execute(
+        "SELECT iteration, as_of, name, status, message, numbers FROM findings WHERE experiment = $1",
+        [experiment.key],
+    ).fetchall()
+    rows = [(experiment.iteration, reading.as_of, *row) for row in _findings(reading)]
+    if sorted(stored) == sorted(rows):
+        return
     con.register(
-        "fresh_findings", pl.DataFrame(rows, schema=["name", "status", "message", "numbers"], orient="row")
-    )
-    select = (
-        "SELECT $experiment AS experiment, $iteration::INTEGER AS iteration, $as_of::DATE AS as_of, "
-        "name, status, message, numbers FROM fresh_findings ORDER BY name"
+        "fresh_findings",
+        pl.DataFrame(
+            rows, schema=["iteration", "as_of", "name", "status", "message", "numbers"], orient="row"
+        ),
     )
     lake.overwrite(
         con,
         "findings",
-        select,
-        params={"experiment": experiment.key, "iteration": experiment.iteration, "as_of": reading.as_of},
+        "SELECT $experiment AS experiment, * REPLACE (iteration::INTEGER AS iteration) FROM fresh_findings "
+        "ORDER BY name",
+        params={"experiment": experiment.key},
         partition={"experiment": experiment.key},
     )
     con.unregister("fresh_findings")
+
+
+def _findings(reading: Reading) -> list[tuple[str, str, str, str]]:
+    """Name, status, message and numbers (JSON) of every check, of the sample ratio and of the verdict."""
+    decision, srm = reading.analysis.decision, reading.analysis.srm
+    said = {"reasons": decision.reasons, "warnings": reading.analysis.warnings}
+    return [
+        *((item.name, item.status.value, item.message, _json(item.numbers)) for item in reading.findings),
+        ("srm", "failed" if srm.failed else "passed", "", _json(srm)),
+        ("verdict", decision.verdict.value, decision.sentence, _json(said)),
+    ]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value, order="sorted").decode()

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from assignments.model import Experiment
-from metrics.model import VALUED, Metric, MetricsError, Part
+from metrics.model import VALUED, Metric, MetricsError, Part, metrics_of
 from metrics.sql.conditions import PROPERTIES
 from metrics.sql.partials import matches
-from metrics.sql.plan import plan_units
 from metrics.sql.tree import JSON_KIND, build, column, function, pointer, render
 from tenbin_sdk.conditions import fields, parse
 from workspace import suggest
@@ -30,9 +29,8 @@ def validate(
     """
     used: dict[str, tuple[Metric, Experiment]] = {}
     for experiment in experiments:
-        plan_units(experiment, metrics)
-        for name in experiment.metrics.names:
-            used.setdefault(name, (metrics[name], experiment))
+        for name, metric in metrics_of(experiment, metrics).items():
+            used.setdefault(name, (metric, experiment))
     known = [
         row[0] for row in con.execute("SELECT DISTINCT event FROM events WHERE event IS NOT NULL").fetchall()
     ]

@@ -1,7 +1,8 @@
-"""Partitions: daily as-of days for what follows the calendar, one dynamic partition per experiment for readouts.
+"""Partitions: as-of days for what follows the calendar, one dynamic partition per experiment for readouts.
 
-The days begin with the first experiment and end with the last planned end, so that the UI shows no empty years.
-They are read from the workspace's files when the code location loads; reload it after adding an experiment.
+The days begin with the first experiment and end with the last planned end, so that the UI shows no empty
+years. They are read from the workspace's files when the code location loads; reload it after adding an
+experiment. A range of either is one run: no asset is ever run once per day or per experiment.
 """
 
 import datetime as dt
@@ -15,6 +16,13 @@ from metrics.analysis import planned_end
 from workspace import UserError, load_workspace
 
 EXPERIMENTS = "experiments"
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+# What a second attempt can heal: another writer was faster, a mounted disk was away for a moment.
+RETRY = dg.RetryPolicy(max_retries=1, delay=2)
+ONE_RUN = dg.BackfillPolicy.single_run()
+
 experiment_partitions = dg.DynamicPartitionsDefinition(name=EXPERIMENTS)
 
 

@@ -1,6 +1,5 @@
-"""Gathers one experiment's readout from the lake and writes its pages: the only door from data to `reports`."""
+"""Gathers an experiment's readout from the lake and writes its pages: the one door from data to `reports`."""
 
-import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import msgspec
 
 from assignments.model import Experiment
 from assignments.toml import experiment_to_toml
-from metrics import evidence
+from metrics import evidence, metric_to_toml
 from metrics.analysis import planned_end, roles_of
 from metrics.engines.duckdb import Engine
 from metrics.registry import fingerprint_of
@@ -22,8 +21,7 @@ from reports.readout import (
     MetricDefinition,
     Readout,
 )
-from reports.render import IndexEntry, render, render_index, slug
-from stats.results import Decision, Srm
+from reports.render import render, render_index, slug
 from workspace import UserError, Workspace
 
 
@@ -52,12 +50,13 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
     Raises:
         ReportError: the experiment has no results yet.
     """
-    as_of = evidence.latest_as_of(con, experiment.key)
+    as_of = evidence.latest_as_of(con, experiment)
     if as_of is None:
         raise ReportError(
-            f'experiment "{experiment.key}" has no results yet; run `tenbin run {engine.workspace.root}` first'
+            f'experiment "{experiment.key}" has no results yet; '
+            f"`tenbin run {engine.workspace.root}` makes them"
         )
-    results = evidence.results_of(con, experiment.key, as_of)
+    results = evidence.results_of(con, experiment, as_of)
     health = evidence.health_of(con, experiment.key)
     return Readout(
         workspace=engine.workspace.name,
@@ -101,11 +100,12 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             for item in engine.exposures_by_day(con, experiment, as_of)
         ),
         results=results,
-        series=evidence.series_of(con, experiment.key),
+        series=evidence.series_of(con, experiment),
         metrics=_definitions(engine, experiment),
         definition=experiment_to_toml(experiment),
         inputs=tuple(InputFile(**msgspec.structs.asdict(item)) for item in evidence.inputs(con)),
         fingerprint=fingerprint_of(experiment, engine.metrics),
+        warnings=health.warnings,
     )
 
 

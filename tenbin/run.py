@@ -6,28 +6,41 @@ The same assets as in the UI, with their runs recorded in the workspace's own Da
 
 import datetime as dt
 import os
-import warnings
+import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from assignments import load_experiments
 from metrics import load_metrics
 from metrics.analysis import as_of_days
+from reports.index import read_index
+from tenbin.failures import sentence_of
 from workspace import UserError, Workspace
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
 
 _DAGSTER_YAML = """\
 # Made by Tenbin; edit as you like. Runs, events and schedules lie beside this file in SQLite.
 telemetry:
   enabled: false
 concurrency:
-  pools:
-    default_limit: 1
+  runs:
+    max_concurrent_runs: 1
+run_retries:
+  enabled: true
+  max_retries: 1
+  retry_on_asset_or_op_failure: false
 """
 
 
@@ -47,7 +60,7 @@ class ExperimentOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run did: rows ingested and the outcome of each experiment."""
+    """What a run did: rows that it brought into the lake, by table, and the outcome of each experiment."""
 
     workspace: Path
     index: Path
@@ -71,15 +84,12 @@ def run_workspace(
         UserError: a definition, a file or an argument is wrong; the message says which and what to do.
     """
     first, last = _as_of_range(workspace, from_day, to_day)
-    with _dagster(workspace) as dagster, _stages(console) as stage:
-        stage("Ingesting landing files, checking definitions")
-        dagster.run("ingest")
-        stage(f"Units and moments, as of {first} … {last}")
-        dagster.run("evidence", str(first), str(last))
-        stage("Results and reports")
+    with _dagster(workspace) as dagster, _bars(console) as bars:
+        ingestion = dagster.run("ingest", bars, "Landing files and definitions")
+        dagster.run("evidence", bars, f"Units and moments, as of {first} … {last}", str(first), str(last))
         experiments = dagster.experiments()
-        dagster.run("readouts", experiments[0], experiments[-1])
-    return _summary(workspace)
+        dagster.run("readouts", bars, "Results and reports", experiments[0], experiments[-1])
+    return _summary(workspace, ingestion)
 
 
 def prepare_dagster_home(workspace: Workspace) -> Path:
@@ -127,95 +137,90 @@ def _as_of_range(
 class _Dagster:
     """The jobs of `pipelines`, run in this process against the workspace's own instance."""
 
-    def __init__(self, definitions: Any, instance: Any) -> None:  # noqa: ANN401 - dagster is imported lazily
+    def __init__(self, definitions: "dg.Definitions", instance: "dg.DagsterInstance") -> None:
         self._definitions = definitions
         self._instance = instance
 
-    def run(self, job: str, first: str | None = None, last: str | None = None) -> None:
-        tags = {}
-        if first is not None and last is not None:
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    def run(
+        self, job: str, bars: Progress, text: str, first: str | None = None, last: str | None = None
+    ) -> "dg.ExecuteInProcessResult":
+        """Run one job, over a range of partitions where it has any; the bar has a part per step."""
+        definition = self._definitions.resolve_job_def(job)
+        task = bars.add_task(text, total=len(definition.nodes))
+        run_id = str(uuid.uuid4())
+
+        def advance(entry: "dg.EventLogEntry") -> None:
+            if entry.is_dagster_event and entry.get_dagster_event().is_step_success:
+                bars.advance(task)
+
+        self._instance.add_event_listener(run_id, advance)
         try:
-            self._definitions.resolve_job_def(job).execute_in_process(
+            return definition.execute_in_process(
                 instance=self._instance,
-                tags=tags,
+                run_id=run_id,
+                tags={} if first is None or last is None else {RANGE_START: first, RANGE_END: last},
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             )
         except Exception as error:
-            # Dagster wraps what a step raises; what the user can mend must come out as it was said.
-            cause: BaseException | None = error
-            while cause is not None:
-                if isinstance(cause, UserError):
+            # Dagster wraps what a step raises; what its user can mend must come out as it was said.
+            for cause in _causes(error):
+                if sentence_of(cause) is not None:
                     raise cause from None
-                cause = cause.__cause__
             raise
 
     def experiments(self) -> list[str]:
-        keys: list[str] = list(self._instance.get_dynamic_partitions("experiments"))
-        return keys
+        return list(self._instance.get_dynamic_partitions("experiments"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 @contextmanager
 def _dagster(workspace: Workspace) -> Iterator[_Dagster]:
     """Load the code location for this workspace; partitions are read from it, so one process serves one."""
     root = str(workspace.root)
-    if os.environ.get("TENBIN_WORKSPACE", root) != root:
-        raise RunError(
-            f"this process already works on {os.environ['TENBIN_WORKSPACE']}; run {root} in a process of its own"
-        )
+    if "pipelines.partitions" in sys.modules and os.environ.get("TENBIN_WORKSPACE") != root:
+        raise RunError(f"this process already works on another workspace; run {root} in a process of its own")
     os.environ["TENBIN_WORKSPACE"] = root
-    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "yes")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # beta notices of Dagster's own API
-        import dagster as dg
+    import dagster as dg
 
-        from pipelines.definitions import defs
+    from pipelines.definitions import defs
 
-        with dg.DagsterInstance.from_config(str(prepare_dagster_home(workspace))) as instance:
-            yield _Dagster(defs(), instance)
+    with dg.DagsterInstance.from_config(str(prepare_dagster_home(workspace))) as instance:
+        yield _Dagster(defs(), instance)
 
 
 @contextmanager
-def _stages(console: Console | None) -> Iterator[Any]:
-    """A line per stage with its running time, or silence without a console."""
-    if console is None:
-        yield lambda _text: None
-        return
-    columns = (
-        SpinnerColumn(finished_text="[green]✓[/]"),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        tasks: list[Any] = []
-
-        def stage(text: str) -> None:
-            if tasks:
-                progress.update(tasks[-1], completed=1)
-            tasks.append(progress.add_task(text, total=1))
-
-        yield stage
-        if tasks:
-            progress.update(tasks[-1], completed=1)
+def _bars(console: Console | None) -> Iterator[Progress]:
+    """A bar per job with its running time; nothing without a console."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=console is None) as bars:
+        yield bars
 
 
-def _summary(workspace: Workspace) -> RunSummary:
-    from reports.assemble import read_index
-
-    entries = read_index(workspace)
+def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> RunSummary:
+    ingested: dict[str, int] = {
+        made.asset_key.to_user_string(): int(str(made.metadata["accepted"].value))
+        for made in ingestion.asset_materializations_for_node("ingestion")
+        if "accepted" in made.metadata
+    }
     return RunSummary(
         workspace=workspace.root,
         index=workspace.reports / "index.html",
         experiments=tuple(
             ExperimentOutcome(
                 experiment=entry.experiment,
-                verdict=entry.verdict,
+                verdict=entry.verdict.value,
                 sentence=entry.sentence,
                 as_of=entry.as_of,
                 result_json=workspace.reports / entry.folder / "result.json",
                 report=workspace.reports / entry.folder / "index.html",
             )
-            for entry in entries
+            for entry in read_index(workspace.reports).experiments
         ),
-        ingested={},
+        ingested=ingested,
     )

@@ -16,8 +16,7 @@ from assignments.model import Experiment
 from lake import Lake
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
-from metrics.sql import metric_sql
-from metrics.sql import exposures, freshness, health, moments, units
+from metrics.sql import exposures, freshness, health, metric_sql, moments, units
 from metrics.sql.plan import UnitPlan, measures_of, plan_units
 from metrics.sql.tree import render
 from metrics.steps import DayCount, Exclusion, MomentRow, StepReport

@@ -68,23 +68,47 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
     return counted
 
 
-def units_by_day(experiment: Experiment) -> exp.Query:
-    """Day, and how many units were first seen, became mixed, and are in an unknown variant on it."""
+def mixed_by_day(experiment: Experiment) -> exp.Query:
+    """Day, and how many units were first seen and became mixed on it."""
     query = _first(
         experiment,
-        "SELECT CAST(f.exposed_at AS DATE) AS day, COUNT(*) AS units, 0 AS mixed, "
-        "COUNT(*) FILTER (WHERE NOT f.variant IN ($variants)) AS unknown "
-        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration GROUP "
-        "BY day",
+        "SELECT CAST(f.exposed_at AS DATE) AS day, COUNT(*) AS units, 0 AS mixed "
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
+        "GROUP BY day",
     )
-    fill_list(query, "variants", experiment.variants)
     mixed = _first(
         experiment,
-        "SELECT CAST(f.second_variant_at AS DATE) AS day, 0 AS units, COUNT(*) AS mixed, 0 AS unknown "
+        "SELECT CAST(f.second_variant_at AS DATE) AS day, 0 AS units, COUNT(*) AS mixed "
         "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
         "AND NOT f.second_variant_at IS NULL GROUP BY day",
     )
     return exp.union(query, mixed, distinct=False)
+
+
+def unknown_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Query:
+    """Day, and how many units were first seen, and first seen in an unknown variant, on it.
+
+    From the records themselves, so that it can be told as soon as they are there.
+    """
+    seen = records(
+        experiment,
+        select=(
+            "x.unit_key, MIN(x.occurred_on) AS day, "
+            "MIN(CASE WHEN NOT x.variant IN ($variants) THEN x.occurred_on END) AS unknown_on"
+        ),
+    )
+    fill_list(seen, "variants", experiment.variants)
+    seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
+    seen = seen.group_by("x.unit_key", dialect="duckdb")
+    query = exp.union(
+        build("SELECT day, COUNT(*) AS units, 0 AS unknown FROM seen GROUP BY day"),
+        build(
+            "SELECT unknown_on AS day, 0 AS units, COUNT(*) AS unknown FROM seen "
+            "WHERE NOT unknown_on IS NULL GROUP BY unknown_on"
+        ),
+        distinct=False,
+    )
+    return query.with_("seen", as_=seen, copy=False)
 
 
 def rederived_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Select:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assignments.model import Experiment
-from metrics.model import VALUED, Aggregate, Measure, Metric, MetricsError
+from metrics.model import VALUED, Aggregate, Measure, Metric, metrics_of
 from metrics.sql.partials import stored_name
-from workspace import suggest
 
 DAY_S = 86_400
 MICRO = 1_000_000  # values are DECIMAL(., 6): in millionths they are whole numbers
@@ -81,14 +80,7 @@ def plan_units(experiment: Experiment, metrics: Mapping[str, Metric]) -> UnitPla
         MetricsError: the experiment names a metric that no file defines.
     """
     slots: list[Slot] = []
-    planned: list[MetricColumns] = []
-    for name in dict.fromkeys(experiment.metrics.names):
-        if name not in metrics:
-            raise MetricsError(
-                f'experiment "{experiment.key}": metric "{name}" is defined in no file of metrics/; '
-                f"{suggest(name, list(metrics))}"
-            )
-        planned.append(_columns(metrics[name], slots))
+    planned = [_columns(metric, slots) for metric in metrics_of(experiment, metrics).values()]
     return UnitPlan(experiment=experiment, slots=tuple(slots), metrics=tuple(planned))
 
 

@@ -6,11 +6,8 @@ import hashlib
 import dagster as dg
 
 from lake.sources import landing_files
-from pipelines.partitions import EXPERIMENTS, as_of_partitions
-from pipelines.resources import WorkspaceResource
-
-_RANGE_START = "dagster/asset_partition_range_start"
-_RANGE_END = "dagster/asset_partition_range_end"
+from pipelines.partitions import EXPERIMENTS, RANGE_END, RANGE_START, as_of_partitions
+from pipelines.resources import WorkspaceResource, now
 
 ingest_job = dg.define_asset_job(
     "ingest",
@@ -41,23 +38,15 @@ def open_days(today: dt.date, lateness_s: int) -> tuple[dt.date, dt.date]:
     return last - dt.timedelta(days=-(-lateness_s // 86_400)), last
 
 
-def _daily_request(
-    workspace: WorkspaceResource, instance: dg.DagsterInstance, run_key: str
-) -> dg.RunRequest | None:
-    """One run over the open days, cut to the days that exist; None when no experiment is running."""
-    first, last = open_days(dt.datetime.now(dt.UTC).date(), workspace.load().lateness_s)
-    keys = [
-        key
-        for key in as_of_partitions.get_partition_keys(dynamic_partitions_store=instance)
-        if first.isoformat() <= key <= last.isoformat()
-    ]
-    if not keys:
-        keys = as_of_partitions.get_partition_keys(dynamic_partitions_store=instance)[-1:]
+def _daily_request(workspace: WorkspaceResource, run_key: str) -> dg.RunRequest | None:
+    """One run over the open days, cut to the days that exist; None when no experiment has one."""
+    days = as_of_partitions.get_partition_keys()
+    first, last = open_days(now().date(), workspace.load().lateness_s)
+    # After the last planned end there is no open day; what is late still gets into the last one.
+    keys = [day for day in days if first.isoformat() <= day <= last.isoformat()] or days[-1:]
     if not keys:
         return None
-    return dg.RunRequest(
-        run_key=run_key, job_name="daily", tags={_RANGE_START: keys[0], _RANGE_END: keys[-1]}
-    )
+    return dg.RunRequest(run_key=run_key, job_name="daily", tags={RANGE_START: keys[0], RANGE_END: keys[-1]})
 
 
 @dg.schedule(
@@ -70,12 +59,15 @@ def every_morning(
     context: dg.ScheduleEvaluationContext, workspace: WorkspaceResource
 ) -> dg.RunRequest | dg.SkipReason:
     """Every day at 04:30 UTC: what landed, and the days that are still open."""
-    run_key = context.scheduled_execution_time.isoformat()
-    request = _daily_request(workspace, context.instance, run_key)
+    request = _daily_request(workspace, context.scheduled_execution_time.isoformat())
     return request or dg.SkipReason("No experiment has an as-of day yet.")
 
 
-@dg.sensor(job=daily_job, minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.STOPPED)
+@dg.sensor(
+    jobs=[daily_job, ingest_job],
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.STOPPED,
+)
 def new_landing_files(
     context: dg.SensorEvaluationContext, workspace: WorkspaceResource
 ) -> dg.RunRequest | dg.SkipReason:
@@ -84,11 +76,8 @@ def new_landing_files(
     seen = hashlib.sha256("\n".join(files).encode()).hexdigest()
     if not files or seen == context.cursor:
         return dg.SkipReason(f"{len(files)} landing files, none of them new.")
-    request = _daily_request(workspace, context.instance, seen)
-    if request is None:
-        return dg.SkipReason("New files, but no experiment has an as-of day yet.")
     context.update_cursor(seen)
-    return request
+    return _daily_request(workspace, seen) or dg.RunRequest(run_key=seen, job_name="ingest")
 
 
 @dg.run_status_sensor(
@@ -102,6 +91,4 @@ def readouts_after_evidence(context: dg.RunStatusSensorContext) -> dg.RunRequest
     keys = context.instance.get_dynamic_partitions(EXPERIMENTS)
     if not keys:
         return dg.SkipReason("No experiment is registered.")
-    return dg.RunRequest(
-        run_key=context.dagster_run.run_id, tags={_RANGE_START: keys[0], _RANGE_END: keys[-1]}
-    )
+    return dg.RunRequest(run_key=context.dagster_run.run_id, tags={RANGE_START: keys[0], RANGE_END: keys[-1]})

@@ -1,11 +1,12 @@
-"""Landing → lake: one batch of sealed files becomes rows of events, exposures, assignments and unit tables."""
+"""Landing → lake: one batch of sealed files becomes rows of events, exposures, assignments, unit tables."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from lake.ingest import ingest
-from pipelines.resources import WorkspaceResource
+from lake.ingest import IngestReport, ingest
+from pipelines.partitions import RETRY
+from pipelines.resources import WorkspaceResource, told_once
 
 _TABLES = {
     "events": "What units did: one row per event, duplicates removed, by event day.",
@@ -14,6 +15,13 @@ _TABLES = {
     "unit_keys": "Unit type and id → dense integer key; rows of the lake are ordered by it.",
     "unit_attributes": "Attributes of units, with the moment from which they hold.",
 }
+# What a source of each kind fills.
+_KINDS = {
+    "events": "events",
+    "exposures": "exposures",
+    "assignments": "assignments",
+    "units": "unit_attributes",
+}
 
 
 @dg.multi_asset(
@@ -21,21 +29,32 @@ _TABLES = {
         dg.AssetSpec(name, description=text, group_name="ingestion", kinds={"duckdb", "deltalake"})
         for name, text in _TABLES.items()
     ],
-    pool="lake",
+    retry_policy=RETRY,
 )
-def ingestion(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[None]]:
+def ingestion(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> Iterator[dg.MaterializeResult[None]]:
     """Ingest every sealed landing file that has not been ingested yet; a second run finds nothing to do."""
-    report = ingest(workspace.load())
-    table = dg.MetadataValue.md(report.markdown())
-    with workspace.session() as session:
+    with told_once():
+        report = ingest(workspace.load())
+    for warning in report.warnings:
+        context.log.warning(warning)
+    with workspace.reader() as session:
         for name in _TABLES:
             rows = session.con.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]
-            days = report.days.get(name, ())
-            yield dg.MaterializeResult(
-                asset_key=name,
-                metadata={
-                    "dagster/row_count": rows,
-                    "this run, by source": table,
-                    "event days touched": dg.MetadataValue.text(", ".join(map(str, days)) or "none"),
-                },
-            )
+            yield dg.MaterializeResult(asset_key=name, metadata=_metadata(report, name, rows))
+
+
+def _metadata(report: IngestReport, table: str, rows: int) -> dict[str, dg.MetadataValue | int | str]:
+    days = report.days.get(table, ())
+    found: dict[str, dg.MetadataValue | int | str] = {"dagster/row_count": rows}
+    if table in _KINDS.values():
+        mine = [source for source in report.sources if _KINDS[source.kind] == table]
+        found |= {
+            "accepted": sum(source.accepted for source in mine),
+            "duplicates": sum(source.duplicates for source in mine),
+            "quarantined": sum(source.quarantined for source in mine),
+            "event days touched": ", ".join(map(str, days)) or "none",
+            "this run, by source": dg.MetadataValue.md(report.markdown()),
+        }
+    return found

@@ -2,56 +2,60 @@
 
 import dagster as dg
 
-from metrics.evidence import headline_markdown
+from lake.warehouse import publish
+from metrics.evidence import headline_markdown, latest_as_of
 from metrics.results import refresh_results
-from pipelines.partitions import experiment_partitions
+from pipelines.partitions import ONE_RUN, RETRY, experiment_partitions
 from pipelines.resources import WorkspaceResource, now
 from reports.assemble import write_index, write_report
-from lake.warehouse import publish
-
-_PER_EXPERIMENT = {
-    "partitions_def": experiment_partitions,
-    "backfill_policy": dg.BackfillPolicy.single_run(),
-}
 
 
 @dg.asset(
     # Without a mapping Dagster would pair days with experiments by name.
     deps=[dg.AssetDep("moments", partition_mapping=dg.AllPartitionMapping()), "registry"],
+    partitions_def=experiment_partitions,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
     group_name="evidence",
     kinds={"scipy", "deltalake"},
-    pool="lake",
-    **_PER_EXPERIMENT,
 )
 def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Estimates, intervals, tests and verdicts of every as-of day; a changed past day gets a revision."""
     tables, rows = [], 0
-    with workspace.session() as session:
-        for key in context.partition_keys:
-            report = refresh_results(session.con, session.engine, session.experiments[key], now=now())
+    with workspace.writer() as session:
+        for experiment in session.chosen(context.partition_keys):
+            report = refresh_results(session.con, session.engine, experiment, now=now())
+            if report is None:
+                context.log.info("%s: no as-of day yet", experiment.key)
+                continue
             rows += report.rows
-            tables.append(f"### {key}: {report.decision.verdict}\n\n{report.decision.sentence}\n")
+            tables.append(f"### {experiment.key}: {report.decision.verdict}\n\n{report.decision.sentence}\n")
             tables.append(headline_markdown(report.latest))
-            context.log.info("%s: %s", key, report.decision.sentence)
+            context.log.info("%s: %s", experiment.key, report.decision.sentence)
     return dg.MaterializeResult(
         metadata={"dagster/row_count": rows, "results": dg.MetadataValue.md("\n".join(tables))}
     )
 
 
-@dg.asset(deps=["results"], group_name="evidence", kinds={"plotly", "html"}, pool="lake", **_PER_EXPERIMENT)
+@dg.asset(
+    deps=["results"],
+    partitions_def=experiment_partitions,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
+    group_name="evidence",
+    kinds={"plotly", "html"},
+)
 def reports(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """A page, `result.json` and Markdown per experiment, the index, and the published warehouse."""
-    pages = {}
-    with workspace.session() as session:
-        for key in context.partition_keys:
-            pages[key] = write_report(session.con, session.engine, session.experiments[key])
+    with workspace.writer() as session:
+        pages = {
+            experiment.key: write_report(session.con, session.engine, experiment)
+            for experiment in session.chosen(context.partition_keys)
+            if latest_as_of(session.con, experiment) is not None
+        }
         index = write_index(session.workspace, session.experiments)
         publish(session.workspace)
+    links = "\n".join(f"- [{key}]({page.as_uri()})" for key, page in pages.items())
     return dg.MaterializeResult(
-        metadata={
-            "reports": dg.MetadataValue.md(
-                "\n".join(f"- [{key}]({page.as_uri()})" for key, page in pages.items())
-            ),
-            "index": dg.MetadataValue.url(index.as_uri()),
-        }
+        metadata={"reports": dg.MetadataValue.md(links), "index": dg.MetadataValue.url(index.as_uri())}
     )

@@ -3,19 +3,19 @@
 import dagster as dg
 
 from metrics.registry import write_registry
-from pipelines.partitions import EXPERIMENTS
+from pipelines.partitions import EXPERIMENTS, RETRY
 from pipelines.resources import WorkspaceResource
 
 
 @dg.asset(
     deps=["events", "exposures", "assignments", "unit_attributes"],
+    retry_policy=RETRY,
     group_name="definitions",
     kinds={"deltalake"},
-    pool="lake",
 )
 def registry(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
-    """Experiments and metrics as they are analysed, with fingerprints. An unknown event or field stops here."""
-    with workspace.session() as session:
+    """Experiments and metrics as analysed, with fingerprints. An unknown event or field stops here."""
+    with workspace.writer() as session:
         entries = write_registry(session.con, session.lake, session.experiments, session.metrics)
     context.instance.add_dynamic_partitions(EXPERIMENTS, sorted(session.experiments))
     for gone in set(context.instance.get_dynamic_partitions(EXPERIMENTS)) - set(session.experiments):

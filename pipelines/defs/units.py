@@ -10,14 +10,83 @@ import dagster as dg
 
 from metrics.analysis import as_of_days
 from metrics.steps import StepReport
-from pipelines.partitions import as_of_partitions
+from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
 from pipelines.resources import WorkspaceResource
 
-_DAILY = {
-    "partitions_def": as_of_partitions,
-    "backfill_policy": dg.BackfillPolicy.single_run(),
-    "pool": "lake",
-}
+_KINDS = {"duckdb", "deltalake"}
+
+
+@dg.asset(
+    deps=["events", "registry"],
+    partitions_def=as_of_partitions,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
+    group_name="units",
+    kinds=_KINDS,
+)
+def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
+    """Per unit, day and measure: how many events, what sum. Shared by all experiments."""
+    with workspace.writer() as session:
+        report = session.engine.refresh_unit_days(session.con, until=_range(context)[1])
+    return dg.MaterializeResult(metadata=_metadata(report))
+
+
+@dg.asset(
+    deps=["exposures", "assignments", "unit_keys", "registry"],
+    partitions_def=as_of_partitions,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
+    group_name="units",
+    kinds=_KINDS,
+)
+def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
+    """Per experiment and unit: the first exposure, and when a second variant was seen."""
+    with workspace.writer() as session:
+        report = session.engine.refresh_first_exposures(session.con, list(session.experiments.values()))
+    return dg.MaterializeResult(metadata=_metadata(report))
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(
+            "unit_metrics",
+            deps=["unit_days", "first_exposures", "unit_attributes"],
+            description="Per experiment and unit, as of the latest day: variant, segments, values.",
+            group_name="units",
+            kinds=_KINDS,
+            partitions_def=as_of_partitions,
+        ),
+        dg.AssetSpec(
+            "moments",
+            deps=["unit_metrics"],
+            description="Per variant, segment, metric and as-of day: n, means and covariances.",
+            group_name="evidence",
+            kinds=_KINDS,
+            partitions_def=as_of_partitions,
+        ),
+    ],
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
+)
+def units_to_moments(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Bring every experiment to the as-of days of this run.
+
+    One step for both tables, because unit metrics are kept for the latest day only and moments for all.
+    """
+    first, last = _range(context)
+    units, moments = [], []
+    with workspace.writer() as session:
+        for experiment in session.experiments.values():
+            days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
+            if days:
+                unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
+                units.append(unit_report)
+                moments.append(moment_report)
+                context.log.info("%s: %d as-of days to %s", experiment.key, len(days), days[-1])
+    yield dg.MaterializeResult(asset_key="unit_metrics", metadata=_metadata(StepReport.total(units)))
+    yield dg.MaterializeResult(asset_key="moments", metadata=_metadata(StepReport.total(moments)))
 
 
 def _range(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:
@@ -31,64 +100,3 @@ def _metadata(report: StepReport) -> dict[str, dg.MetadataValue | int | float]:
         "seconds": report.seconds,
         "sql": dg.MetadataValue.md(f"```sql\n{report.sql}\n```"),
     }
-
-
-@dg.asset(deps=["events", "registry"], group_name="units", kinds={"duckdb", "deltalake"}, **_DAILY)
-def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
-    """Per unit, day and measure: how many events, what sum. Shared by all experiments."""
-    with workspace.session() as session:
-        report = session.engine.refresh_unit_days(session.con, until=_range(context)[1])
-    return dg.MaterializeResult(metadata=_metadata(report))
-
-
-@dg.asset(
-    deps=["exposures", "assignments", "unit_keys", "registry"],
-    group_name="units",
-    kinds={"duckdb", "deltalake"},
-    **_DAILY,
-)
-def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
-    """Per experiment and unit: the first exposure, and when a second variant was seen."""
-    with workspace.session() as session:
-        report = session.engine.refresh_first_exposures(session.con, list(session.experiments.values()))
-    return dg.MaterializeResult(metadata=_metadata(report))
-
-
-@dg.multi_asset(
-    specs=[
-        dg.AssetSpec(
-            "unit_metrics",
-            deps=["unit_days", "first_exposures", "unit_attributes"],
-            description="Per experiment and unit, as of the latest day: variant, segments, the value of each metric.",
-            group_name="units",
-            kinds={"duckdb", "deltalake"},
-        ),
-        dg.AssetSpec(
-            "moments",
-            deps=["unit_metrics"],
-            description="Per variant, segment, metric and as-of day: n, means and covariances.",
-            group_name="evidence",
-            kinds={"duckdb", "deltalake"},
-        ),
-    ],
-    **_DAILY,
-)
-def units_to_moments(
-    context: dg.AssetExecutionContext, workspace: WorkspaceResource
-) -> Iterator[dg.MaterializeResult[None]]:
-    """Bring every experiment to the as-of days of this run.
-
-    One step for both tables, because unit metrics are kept for the latest day only and moments for all.
-    """
-    first, last = _range(context)
-    units, moments = [], []
-    with workspace.session() as session:
-        for experiment in session.experiments.values():
-            days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
-            if days:
-                unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
-                units.append(unit_report)
-                moments.append(moment_report)
-                context.log.info("%s: %d as-of days to %s", experiment.key, len(days), days[-1])
-    yield dg.MaterializeResult(asset_key="unit_metrics", metadata=_metadata(StepReport.total(units)))
-    yield dg.MaterializeResult(asset_key="moments", metadata=_metadata(StepReport.total(moments)))
