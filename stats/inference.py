@@ -44,26 +44,29 @@ def lift_interval(
 ) -> Interval | None:
     """Fieller's interval for (variant - baseline) / |baseline|.
 
-    Fieller 1954, "Some problems in interval estimation"; with q the critical value, the factors f for which
-    (variant - f baseline)^2 <= q^2 Var(variant - f baseline): a quadratic in f. One-sided (`sides=1`) both
-    bounds are those at level alpha on their own side.
+    Fieller 1954, "Some problems in interval estimation", with d = variant - baseline and q the critical
+    value: the lifts L for which (d - L baseline)^2 <= q^2 Var(d - L baseline), a quadratic in L. It contains
+    0 exactly when the test of no difference accepts. One-sided (`sides=1`) each bound is at level alpha on its
+    own side.
 
     Returns:
         None when the baseline is not told from 0 at this level: the set is then no interval.
     """
     q2 = reference.critical(alpha, sides) ** 2
-    a = contrast.baseline**2 - q2 * contrast.var_baseline
+    d, base = contrast.estimate, contrast.baseline
+    a = base * base - q2 * contrast.var_baseline
     if not a > 0:
         return None
-    b = contrast.variant * contrast.baseline - q2 * contrast.covariance
-    c = contrast.variant**2 - q2 * contrast.var_variant
-    root = math.sqrt(max(b * b - a * c, 0.0))
+    spread, shared = contrast.variance_against(1.0), contrast.covariance - contrast.var_baseline
+    b = d * base - q2 * shared
+    c = d * d - q2 * spread
+    # b^2 - ac, multiplied out: as a difference of squares it would lose the digits that the width needs.
+    inner = base * base * spread - 2 * d * base * shared + d * d * contrast.var_baseline
+    root = math.sqrt(q2 * max(inner - q2 * (spread * contrast.var_baseline - shared * shared), 0.0))
     # The root that adds up is computed first, the other from the product of both: no digits cancel.
     far = b + math.copysign(root, b)
-    low, high = sorted((far / a, c / far if far else (b - root) / a))
-    if contrast.baseline < 0:
-        return Interval(1 - high, 1 - low)
-    return Interval(low - 1, high - 1)
+    low, high = sorted((far / a, c / far if far else 0.0))
+    return Interval(-high, -low) if base < 0 else Interval(low, high)
 
 
 def lift(contrast: Contrast) -> float | None:

@@ -1,0 +1,95 @@
+"""The verdict: broken data outrank results, guardrails outrank successes, and reasons are words."""
+
+import pytest
+
+from stats.analysis import MetricPlan, analyse
+from stats.moments import Moments
+from stats.results import Verdict
+from tests.stats.test_analysis import Analysis, Cell, cell, plan, share
+
+N = 20_000
+PRIMARY = MetricPlan(name="bought", kind="proportion", role="primary")
+
+
+def decide(*arms: tuple[MetricPlan, int, int], **more: object) -> Analysis:
+    """Metrics with the successes of control and treatment out of 20,000 each."""
+    cells: list[Cell] = [
+        cell(metric.name, name, share(successes, N))
+        for metric, *both in arms
+        for name, successes in zip("AB", both, strict=True)
+    ]
+    changes = {"horizon": more.pop("horizon")} if "horizon" in more else {}
+    counts = more.pop("counts", {"A": N, "B": N})
+    design = plan(*(metric for metric, *_ in arms), **changes)
+    return analyse(design, cells, counts=counts, as_of=None, **{"ended": True} | more)
+
+
+def guardrail(margin: float | None = None, direction: str = "decrease") -> MetricPlan:
+    return MetricPlan(name="tickets", kind="proportion", role="guardrail", direction=direction, margin=margin)
+
+
+@pytest.mark.parametrize(
+    ("arms", "verdict", "said"),
+    [
+        ([(PRIMARY, 2_000, 2_300)], Verdict.SHIP, "bought rose in B by 15.0%"),
+        ([(PRIMARY, 2_300, 2_000)], Verdict.ROLL_BACK, "bought fell in B"),
+        ([(PRIMARY, 2_000, 2_010)], Verdict.INCONCLUSIVE, "no primary metric"),
+        ([(PRIMARY, 2_000, 2_300), (guardrail(), 400, 405)], Verdict.SHIP, "rose"),
+        ([(PRIMARY, 2_000, 2_300), (guardrail(), 400, 520)], Verdict.ROLL_BACK, "tickets is worse"),
+        ([(PRIMARY, 2_000, 2_300), (guardrail(), 520, 400)], Verdict.SHIP, "rose"),
+        # With a margin it is not enough that nothing bad was seen: it must be shown to stay within.
+        ([(PRIMARY, 2_000, 2_300), (guardrail(0.05), 400, 405)], Verdict.INCONCLUSIVE, "not shown to be"),
+        ([(PRIMARY, 2_000, 2_300), (guardrail(0.3), 400, 405)], Verdict.SHIP, "rose"),
+        ([(PRIMARY, 2_000, 2_300), (guardrail(0.05), 400, 620)], Verdict.ROLL_BACK, "than its margin"),
+        # Significantly worse than nothing, but shown to stay within the margin.
+        ([(PRIMARY, 2_000, 2_300), (guardrail(0.2), 10_000, 10_400)], Verdict.SHIP, "rose"),
+    ],
+)
+def test_the_policy(arms, verdict, said):
+    decision = decide(*arms).decision
+    assert decision.verdict is verdict
+    assert said in " ".join((decision.sentence, *decision.reasons))
+
+
+def test_a_failed_split_outranks_every_result():
+    found = decide((PRIMARY, 2_000, 2_600), counts={"A": 20_000, "B": 18_000})
+    assert found.decision.verdict is Verdict.INVESTIGATE
+    assert "sample ratio mismatch" in found.decision.reasons[0]
+
+
+def test_failed_checks_outrank_every_result():
+    found = decide((PRIMARY, 2_000, 2_600), failed_checks=["9 exposures name an unknown variant"])
+    assert found.decision.verdict is Verdict.INVESTIGATE
+    assert found.decision.reasons == ("9 exposures name an unknown variant",)
+
+
+def test_an_open_experiment_keeps_running_and_an_ended_one_is_inconclusive():
+    running = decide((PRIMARY, 2_000, 2_010), horizon="anytime", ended=False).decision
+    assert running.verdict is Verdict.KEEP_RUNNING
+    assert decide((PRIMARY, 2_000, 2_010), horizon="anytime").decision.verdict is Verdict.INCONCLUSIVE
+    assert decide((PRIMARY, 2_000, 2_600), ended=False).decision.verdict is Verdict.KEEP_RUNNING
+
+
+def test_less_is_better_where_the_metric_says_so():
+    metric = MetricPlan(name="latency", kind="mean", role="primary", direction="decrease")
+    cells = [cell("latency", name, Moments(N, (mean,), ((1.0,),))) for name, mean in (("A", 5.0), ("B", 4.8))]
+    found = analyse(plan(metric), cells, counts={"A": N, "B": N}, as_of=None, ended=True)
+    assert found.decision.verdict is Verdict.SHIP
+    assert "latency fell in B by 4.0%" in found.decision.sentence
+
+
+def test_the_better_of_two_winners_is_shipped_and_the_harm_of_a_third_is_told():
+    design = plan(PRIMARY, variants=("A", "B", "C", "D"), weights=dict.fromkeys("ABCD", 1.0))
+    cells = [
+        cell("bought", name, share(successes, N))
+        for name, successes in (("A", 2_000), ("B", 2_250), ("C", 2_400), ("D", 1_700))
+    ]
+    decision = analyse(design, cells, counts=dict.fromkeys("ABCD", N), as_of=None, ended=True).decision
+    assert (decision.verdict, decision.sentence[:7]) == (Verdict.SHIP, "Ship C:")
+    assert any("fell in D" in reason for reason in decision.reasons)
+
+
+def test_a_secondary_metric_alone_ships_nothing():
+    secondary = MetricPlan(name="more", kind="proportion", role="secondary")
+    found = decide((PRIMARY, 2_000, 2_010), (secondary, 2_000, 2_600))
+    assert found.decision.verdict is Verdict.INCONCLUSIVE
