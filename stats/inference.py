@@ -46,8 +46,8 @@ def lift_interval(
 
     Fieller 1954, "Some problems in interval estimation", with d = variant - baseline and q the critical
     value: the lifts L for which (d - L baseline)^2 <= q^2 Var(d - L baseline), a quadratic in L. It contains
-    0 exactly when the test of no difference accepts. One-sided (`sides=1`) each bound is at level alpha on its
-    own side.
+    0 exactly when the test of no difference accepts. One-sided (`sides=1`), each bound is at level alpha on
+    its own side.
 
     Returns:
         None when the baseline is not told from 0 at this level: the set is then no interval.

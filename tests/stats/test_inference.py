@@ -121,7 +121,7 @@ def test_a_confidence_sequence_may_be_looked_at_every_time():
 
 
 def test_cuped_is_the_regression_of_the_residuals():
-    """Recomputed from raw values with one coefficient: the difference of mean residuals and its Welch error."""
+    """Recomputed from raw values: the difference of mean residuals and its Welch error."""
     draw = np.random.default_rng(5)
     x = [draw.gamma(2, 3, n) for n in (900, 1_400)]
     y = [0.7 * part + draw.normal(lift, 2, len(part)) for part, lift in zip(x, (0.2, 0.0), strict=True)]
