@@ -45,13 +45,17 @@ NOT_SHOWN = Badge("Margin not shown yet", "○", "neutral")
 _REASONS = {
     "no_kept_shard": "no shard of this variant stayed in place since the weights changed",
     "zero_variance": "every unit has the same value",
-    "no_variance": "every unit has the same value",
     "too_few_units": "there are too few units",
     "no_units": "there are no units",
     "baseline_not_positive": "the control mean is not clearly above zero, so a ratio to it says nothing",
     "before_planned_end": "significance is read at the planned end, not before",
-    "planned_end": "significance is read at the planned end, not before",
     "immature": "no unit's window is over yet",
+    "zero_denominator": "an arm's denominator is 0",
+    "not_a_proportion": "the share of conversions does not lie between 0 and 1",
+    "not_finite": "a mean or a variance is not finite",
+    "negative_baseline": "the control mean is negative, so the lift is relative to its size",
+    "few_conversions": "fewer than 30 units with or without a conversion, so interval and p-value are doubtful",
+    "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
 }
 
 
