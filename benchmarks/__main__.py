@@ -1,7 +1,7 @@
 """`make bench`: every claim of speed beside the peer that it names, on the same work, in one run.
 
-Without arguments all of them; with names only these: `python -m benchmarks ingestion`. Each is a module with a
-`main` that prints seconds of both, their ratio and the aim. Machines are noisy: read the ratios.
+Without arguments all of them; with names only these: `python -m benchmarks ingestion`. Each is a module with
+a `main` that prints seconds of both, their ratio and the aim. Machines are noisy: read the ratios.
 """
 
 import argparse

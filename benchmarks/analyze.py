@@ -1,7 +1,8 @@
 """One file to an answer, as whole processes: `tenbin analyze` beside the script that an analyst would write.
 
-Both read the same CSV and print the same three numbers: pandas and statsmodels for the script. The file is made
-here and has the shape of Cookie Cats: 90,189 rows with a unit, a variant, a yes-or-no and a heavy-tailed count.
+Both read the same CSV and print the same three numbers: pandas and statsmodels for the script. The file is
+made here and has the shape of Cookie Cats: 90,189 rows with a unit, a variant, a yes-or-no and a heavy-tailed
+count.
 """
 
 import argparse

@@ -54,7 +54,7 @@ _REASONS = {
     "not_a_proportion": "the share of conversions does not lie between 0 and 1",
     "not_finite": "a mean or a variance is not finite",
     "negative_baseline": "the control mean is negative, so the lift is relative to its size",
-    "few_conversions": "fewer than 30 units with or without a conversion, so interval and p-value are doubtful",
+    "few_conversions": "fewer than 30 units with or without a conversion: interval and p-value are doubtful",
     "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
 }
 
