@@ -228,6 +228,7 @@ _DECLARED = (
             "cap": "DOUBLE",
             "clipped": "BIGINT",
             "fingerprint": "VARCHAR",
+            "inputs": "VARCHAR",  # stamp of the definitions and rows behind it (`metrics.sql.freshness`)
         },
         partition="experiment",
         order=("as_of", "metric", "segment", "phase", "variant"),
