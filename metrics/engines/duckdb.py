@@ -43,6 +43,7 @@ _MOMENTS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "cap": pl.Float64,
     "clipped": pl.Int64,
     "fingerprint": pl.String,
+    "inputs": pl.String,
 }
 
 
@@ -98,14 +99,12 @@ class Engine:
         return [day for (day,) in con.execute(query, {"until": until or dt.date.max}).fetchall()]
 
     def refresh_first_exposures(self, con: Connection, experiments: Sequence[Experiment]) -> StepReport:
-        """Write each experiment's first exposures anew."""
+        """Bring each experiment's first exposures up to date; what is there already is not written again."""
         reports = []
         for experiment in experiments:
             begun = time.perf_counter()
             sql = render(exposures.first_exposures(experiment, self.workspace.timezone))
-            rows = self.lake.overwrite(
-                con, "first_exposures", sql, partition={"experiment": experiment.key}
-            ).rows
+            rows = self._replace(con, "first_exposures", sql, experiment)
             reports.append(StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun))
         self._by_day.clear()
         return StepReport.total(reports)
@@ -115,21 +114,26 @@ class Engine:
     def refresh(
         self, con: Connection, experiment: Experiment, days: Sequence[dt.date]
     ) -> tuple[StepReport, StepReport]:
-        """Compute unit metrics and moments as of each of `days`, and write them.
+        """Bring unit metrics and moments up to date as of each of `days`, and of every stored day.
 
-        Stored days whose definitions differ from the present ones are computed again with them. Unit metrics
-        are kept for the latest day only.
+        A day whose definitions and rows are those of its stamp is left alone; so late rows cost the days from
+        theirs on. Unit metrics are kept for the latest day only.
 
         Returns:
-            What was done for `unit_metrics` and for `moments`.
+            What was written to `unit_metrics` and to `moments`.
         """
         begun = time.perf_counter()
         plan = plan_units(experiment, self.metrics)
-        wanted = sorted({*days, *self._outdated(con, plan)})
+        stamps = self._stale_stamps(con, plan, days)
+        if not stamps:
+            nothing = StepReport(rows=0, sql="", seconds=time.perf_counter() - begun)
+            return nothing, nothing
+        wanted = sorted(stamps)
         rows, units_sql = self._moments_of(con, plan, wanted)
+        # Before the moments, whose stamps say that both are done.
         written = self.write_unit_metrics(con, experiment, wanted[-1])
         between = time.perf_counter()
-        stored = self.write_moments(con, experiment, rows)
+        stored = self.write_moments(con, experiment, rows, stamps)
         return (
             StepReport(rows=written.rows, sql=units_sql, seconds=between - begun),
             StepReport(rows=stored.rows, sql=stored.sql, seconds=time.perf_counter() - between),
@@ -178,10 +182,16 @@ class Engine:
             ).rows
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
-    def write_moments(self, con: Connection, experiment: Experiment, rows: Sequence[MomentRow]) -> StepReport:
-        """Write moments to the lake in place of what was stored of the same days."""
+    def write_moments(
+        self,
+        con: Connection,
+        experiment: Experiment,
+        rows: Sequence[MomentRow],
+        stamps: Mapping[dt.date, str],
+    ) -> StepReport:
+        """Write moments and the stamps of their days in place of what was stored of the same days."""
         begun = time.perf_counter()
-        con.register("fresh_moments", moments_frame(rows))
+        con.register("fresh_moments", moments_frame(rows, stamps))
         names = ", ".join(f'"{name}"' for name in _MOMENTS_SCHEMA)
         sql = (
             f"SELECT {names} FROM moments WHERE experiment = $experiment AND NOT (iteration = $iteration "
@@ -276,18 +286,34 @@ class Engine:
                 crowded.append(number)
         return crowded
 
-    def _outdated(self, con: Connection, plan: UnitPlan) -> list[dt.date]:
-        """Stored as-of days whose metrics are not the present ones, or are defined otherwise now."""
-        present = sorted(f"{p.metric.name}:{p.metric.fingerprint}" for p in plan.metrics)
-        stored = con.execute(
-            "SELECT as_of, LIST(DISTINCT metric || ':' || fingerprint) FROM moments "
-            "WHERE experiment = $1 AND iteration = $2 GROUP BY as_of",
-            [plan.experiment.key, plan.experiment.iteration],
-        ).fetchall()
-        return [as_of for as_of, found in stored if sorted(found) != present]
+    def _stale_stamps(self, con: Connection, plan: UnitPlan, days: Sequence[dt.date]) -> dict[dt.date, str]:
+        """Of `days` and the stored days, those that must be computed, with the stamp that they will have."""
+        stored = dict(
+            con.execute(
+                "SELECT as_of, MIN(inputs) FROM moments WHERE experiment = $1 AND iteration = $2 "
+                "GROUP BY as_of",
+                [plan.experiment.key, plan.experiment.iteration],
+            ).fetchall()
+        )
+        inputs = con.execute(render(freshness.inputs_by_day(plan))).fetchall()
+        zone = self.workspace.timezone.key
+        present = freshness.stamps(plan, zone, inputs, {*days, *stored})
+        return {day: stamp for day, stamp in present.items() if stored.get(day) != stamp}
+
+    def _replace(self, con: Connection, table: str, sql: str, experiment: Experiment) -> int:
+        """Write an experiment's rows unless the table has just these; how many they are."""
+        con.execute(f"CREATE OR REPLACE TEMP TABLE replacement AS {sql}")
+        columns = con.execute(f"DESCRIBE {table}").fetchall()
+        typed = ", ".join(f'CAST("{name}" AS {kind})' for name, kind, *_ in columns)
+        rows = f"SELECT COUNT(*), SUM(HASH({typed})) FROM"
+        fresh = con.execute(f"{rows} replacement").fetchall()
+        stored = con.execute(f"{rows} {table} WHERE experiment = $1", [experiment.key]).fetchall()
+        if fresh != stored:
+            self.lake.overwrite(con, table, "FROM replacement", partition={"experiment": experiment.key})
+        return int(fresh[0][0])
 
 
-def moments_frame(rows: Sequence[MomentRow]) -> pl.DataFrame:
+def moments_frame(rows: Sequence[MomentRow], stamps: Mapping[dt.date, str]) -> pl.DataFrame:
     """Moments in the columns of the lake's table."""
     return pl.DataFrame(
         [
@@ -295,7 +321,7 @@ def moments_frame(rows: Sequence[MomentRow]) -> pl.DataFrame:
                 row.experiment, row.iteration, row.phase, row.variant, row.segment, row.metric, row.as_of,
                 row.moments.n, row.n_immature, list(row.columns), list(row.moments.mean),
                 [number for line in row.moments.cov for number in line], row.cap, row.clipped,
-                row.fingerprint,
+                row.fingerprint, stamps[row.as_of],
             )
             for row in rows
         ],

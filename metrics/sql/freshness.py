@@ -1,18 +1,22 @@
-"""Which days of `unit_days` are current: each carries a stamp of what it was made from.
+"""What is current and what must be made again: stored things carry a stamp of what they were made from.
 
-A stamp is a row without a unit: `measure` is the mark of all measures that were computed, `events` the number
-of event rows of the day, `value_sum` the latest batch among them. Late rows, removed rows and new measures
-change it.
+A day of `unit_days` has a row without a unit: `measure` is the mark of all measures that were computed,
+`events` the number of event rows of the day, `value_sum` the latest batch among them. An as-of day of
+`moments` has the hash of the definitions and of number and latest batch of all rows up to it. Late rows,
+removed rows and changed definitions change a stamp; a new row has a higher batch than any before it.
 """
 
+import datetime as dt
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlglot import exp
 
 from metrics.model import METHOD_VERSION, Measure
+from metrics.sql.exposures import records
 from metrics.sql.partials import unit_days
-from metrics.sql.tree import build
+from metrics.sql.plan import UnitPlan
+from metrics.sql.tree import build, fill_list, union_all
 
 _PREFIX = "stamp@"
 
@@ -53,3 +57,51 @@ def stale_days(measures: Sequence[Measure]) -> exp.Select:
         "WHERE COALESCE(seen.events <> stored.events OR seen.batch <> stored.batch, TRUE) ORDER BY day"
     )
     return query.with_("seen", as_=seen).with_("stored", as_=stored)
+
+
+def inputs_by_day(plan: UnitPlan) -> exp.Query:
+    """Table, day (NULL: all days), number and latest batch of the rows that the experiment's moments read."""
+    experiment = plan.experiment
+    partials = build(
+        "SELECT 'unit_days' AS origin, occurred_on AS day, SUM(events) AS n, MAX(value_sum) AS batch "
+        "FROM unit_days WHERE STARTS_WITH(measure, $prefix) GROUP BY occurred_on",
+        prefix=_PREFIX,
+    )
+    seen = records(
+        experiment, select="'exposures' AS origin, x.occurred_on AS day, COUNT(*) AS n, MAX(x.batch) AS batch"
+    ).group_by("x.occurred_on", dialect="duckdb")
+    attributes = build(
+        "SELECT 'unit_attributes' AS origin, CAST(NULL AS DATE) AS day, COUNT(*) AS n, MAX(batch) AS batch "
+        "FROM unit_attributes WHERE unit_type = $unit_type AND attribute IN ($attributes)",
+        unit_type=experiment.unit_type,
+    )
+    fill_list(attributes, "attributes", experiment.segments.from_units)
+    return union_all([partials, seen, *([attributes] if experiment.segments.from_units else [])])
+
+
+def stamps(
+    plan: UnitPlan,
+    zone: str,
+    inputs: Sequence[tuple[str, dt.date | None, int, int | None]],
+    days: Iterable[dt.date],
+) -> dict[dt.date, str]:
+    """The stamp of each as-of day, from the rows of `inputs_by_day`.
+
+    Args:
+        plan: the experiment's plan.
+        zone: name of the workspace's time zone, in which an experiment starts and ends.
+        inputs: rows of `inputs_by_day`.
+        days: as-of days.
+    """
+    experiment = plan.experiment
+    fixed = [zone, experiment.fingerprint, *(planned.metric.fingerprint for planned in plan.metrics)]
+    found = {}
+    for as_of in days:
+        seen: dict[str, tuple[int, int]] = {}
+        for origin, day, count, batch in inputs:
+            if day is None or day <= as_of:
+                n, latest = seen.get(origin, (0, 0))
+                seen[origin] = (n + count, max(latest, int(batch or 0)))
+        text = repr([*fixed, sorted(seen.items())])
+        found[as_of] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return found

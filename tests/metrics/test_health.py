@@ -189,6 +189,61 @@ def test_refresh_keeps_moments_of_other_days_and_renews_those_of_an_old_definiti
     assert len(bench.rows("moments")) == 4
 
 
+def test_a_second_refresh_writes_nothing(bench, experiment_of):
+    bench.exposure(1, AT, "A")
+    bench.event(1, AT + MINUTE)
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought", from_units=["country"])
+    for _ in range(2):
+        bench.prepare(engine, experiment)
+        engine.refresh(bench.con, experiment, [DAY])
+    assert sorted(table for table, _ in bench.lake.writes) == [
+        "first_exposures",
+        "moments",
+        "unit_days",
+        "unit_metrics",
+    ]
+
+
+def test_what_is_late_renews_the_days_from_its_own_on(bench, experiment_of):
+    days = [DAY + dt.timedelta(days=number) for number in range(4)]
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought", from_units=["country"])
+    bench.exposure(1, AT, "A")
+    bench.prepare(engine, experiment)
+    engine.refresh(bench.con, experiment, days)
+
+    def renewed():
+        before = dict(bench.rows("moments", "as_of, inputs"))
+        bench.prepare(engine, experiment)
+        engine.refresh(bench.con, experiment, [])
+        return [day for day, inputs in sorted(bench.rows("moments", "DISTINCT as_of, inputs"))
+                if before[day] != inputs]  # fmt: skip
+
+    assert renewed() == []
+    bench.event(1, AT + 24 * 60 * MINUTE, batch=2)
+    assert renewed() == days[1:]
+    bench.exposure(2, AT + 2 * 24 * 60 * MINUTE, "B", batch=3)
+    assert renewed() == days[2:]
+    bench.con.execute("DELETE FROM events")
+    assert renewed() == days[1:]
+    attribute = {"unit_type": "user", "unit_id": "u1", "attribute": "country", "value": "JP", "batch": 4}
+    bench.insert("unit_attributes", [attribute | {"attribute": "plan"}])
+    assert renewed() == []
+    bench.insert("unit_attributes", [attribute])
+    assert renewed() == days
+    assert ("country=JP",) in bench.rows("moments", "segment")
+
+
+def test_a_changed_experiment_renews_every_day(bench, experiment_of):
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought", from_exposure=["device"])
+    bench.exposure(1, AT, "A", attributes='{"device": "phone"}')
+    bench.prepare(engine, experiment)
+    engine.refresh(bench.con, experiment, [DAY, DAY + dt.timedelta(days=1)])
+    assert ("device=phone",) in bench.rows("moments", "segment")
+    engine.refresh(bench.con, experiment_of("bought"), [])
+    assert set(bench.rows("moments", "segment")) == {(None,)}
+
+
 def test_an_engine_without_a_lake_only_reads(bench, experiment_of):
+    bench.exposure(1, AT, "A")
     with pytest.raises(MetricsError, match="no lake to write to"):
         Engine(bench.workspace, None, {}).refresh_first_exposures(bench.con, [experiment_of("bought")])
