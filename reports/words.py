@@ -42,7 +42,7 @@ UNDEFINED = Badge("Not defined", "–", "neutral")
 WITHIN = Badge("Within its margin", "✓", "good")
 NOT_SHOWN = Badge("Margin not shown yet", "○", "neutral")
 
-_REASONS = {
+REASONS = {
     "no_kept_shard": "no shard of this variant stayed in place since the weights changed",
     "zero_variance": "every unit has the same value",
     "too_few_units": "there are too few units",
@@ -61,7 +61,7 @@ _REASONS = {
 
 def reason(code: str) -> str:
     """A reason in words; codes that are not known here are shown with their underscores as spaces."""
-    return _REASONS.get(code) or (code if " " in code else code.replace("_", " "))
+    return REASONS.get(code) or (code if " " in code else code.replace("_", " "))
 
 
 def reading(row: Result, relative: Result | None, metric: MetricDefinition | None) -> Badge:

@@ -10,6 +10,8 @@ import typer
 from assignments.model import Experiment, Phase
 from metrics.load import KINDS
 from metrics.model import Metric
+from reports.words import REASONS
+from stats.results import Result, Status, Verdict
 from tests.support import ROOT
 from workspace.config import Source, WorkspaceTable
 
@@ -64,6 +66,20 @@ def test_every_key_of_every_file_is_documented(page: str, struct: type):
     shown = " ".join(words(page))
     for field in struct.__struct_encode_fields__:
         assert re.search(rf"\b{field}\b", shown), f"{struct.__name__}.{field} is not in docs/{page}"
+
+
+def test_every_column_status_reason_and_verdict_of_a_result_is_documented():
+    shown = words("results.md")
+    for name in (*Result.__struct_fields__, *Status, *Verdict, *REASONS):
+        assert name in shown, name
+
+
+def test_every_method_of_a_result_is_documented():
+    """The methods are literals in the statistics; each must be in the table of methods."""
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "stats").glob("*.py")))
+    methods = set(re.findall(r'(?:method=|_welch\(|else )"([a-z_]+)"', source))
+    assert {"welch_t", "delta", "cuped", "z_pooled", "fieller", "non_inferiority"} <= methods
+    assert methods - {"chi2", "exact"} <= words("results.md")
 
 
 def test_every_asset_check_job_schedule_and_sensor_is_documented(definitions_snapshot: dict):
