@@ -24,7 +24,8 @@ def units() -> pd.DataFrame:
     groups = pd.read_csv(DATA / "globox" / "groups.csv.gz", dtype={"uid": str})
     people = pd.read_csv(DATA / "globox" / "users.csv.gz", dtype={"id": str}, keep_default_na=False)
     activity = pd.read_csv(DATA / "globox" / "activity.csv", encoding="utf-8-sig", dtype={"uid": str})
-    spent = activity.groupby("uid")["spent"].sum()
+    # Values have six decimals in the lake; some of the file are binary fractions with fifteen.
+    spent = activity["spent"].round(6).groupby(activity["uid"]).sum()
     units = groups.merge(people, left_on="uid", right_on="id", how="left", validate="one_to_one")
     units["revenue"] = units["uid"].map(spent).fillna(0.0)
     units["bought"] = units["uid"].isin(spent.index)
