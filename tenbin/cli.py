@@ -34,17 +34,16 @@ class _Group(TyperGroup):
         try:
             return super().invoke(ctx)
         except Exception as error:
-            sentence = _misuse(error) if isinstance(error, typer.TyperException) else sentence_of(error)
+            sentence = _misuse(ctx, error) if isinstance(error, typer.TyperException) else sentence_of(error)
             if sentence is None:
                 raise
             typer.echo(f"tenbin: {sentence}", err=True)
             raise typer.Exit(WRONG_USE) from None
 
 
-def _misuse(error: typer.TyperException) -> str:
+def _misuse(ctx: Any, error: typer.TyperException) -> str:  # noqa: ANN401 - click is inside typer
     """What is wrong with the command line, and where its help is."""
-    context = getattr(error, "ctx", None)
-    command = "tenbin" if context is None else context.command_path
+    command = f"{ctx.command_path} {ctx.invoked_subcommand}" if ctx.invoked_subcommand else ctx.command_path
     said = " ".join(error.format_message().split()).rstrip(".")
     return f"{said}; `{command} --help` shows what is allowed"
 

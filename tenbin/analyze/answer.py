@@ -1,5 +1,6 @@
 """From units to the answer: moments per variant and segment, handed to the statistics (DESIGN 4.6, 4.7)."""
 
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +16,13 @@ from tenbin.analyze.cells import Codes, Numbers
 from tenbin.analyze.request import MetricSpec, Request
 from tenbin.analyze.units import QuantileRows, Sample, Tally, Units
 
+METHOD_VERSION = 1  # raised when the same file and options give other numbers
+
 # Above this share of units left out, those who stay may differ: `metrics.checks.LEFT_OUT_FAIL`, which is not
 # imported because it brings the SQL compiler along.
 LEFT_OUT_FAIL = 0.01
 
+_PLAN = ("variant", "control", "unit", "cluster", "alpha", "horizon")
 _KINDS: dict[str, Kind] = {
     "conversion": "proportion",
     "mean": "mean",
@@ -106,6 +110,7 @@ def _plan(
                 direction=spec.direction,
                 covariates=0 if spec.covariate is None else 1,
                 quantile=spec.quantile,
+                fingerprint=_fingerprint(request, spec, weights),
             )
             for spec in metrics
         ),
@@ -123,11 +128,23 @@ def _kind(spec: MetricSpec, *, clustered: bool) -> Kind:
     return _KINDS[spec.kind]
 
 
+def _fingerprint(request: Request, spec: MetricSpec, weights: Mapping[str, float]) -> str:
+    """What the numbers of a metric depend on besides the file."""
+    depends = {
+        "method": METHOD_VERSION,
+        "metric": msgspec.structs.replace(spec, role=""),
+        "weights": weights,
+        **{name: getattr(request, name) for name in _PLAN},
+    }
+    text = msgspec.json.encode(depends, order="deterministic")
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
 def _failed_checks(tally: Tally) -> Iterator[str]:
     seen = tally.units + tally.mixed_variant
     share = tally.mixed_variant / seen
     if share > LEFT_OUT_FAIL:
-        yield f"{tally.mixed_variant:,} of {seen:,} units ({share:.2%}) were seen in several variants"
+        yield f"{tally.mixed_variant:,} of {seen:,} units ({share:.2%}) were seen in more than one variant"
 
 
 def _randomised(units: Units) -> Codes:

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import msgspec
+import tomli_w
 
 from reports.readout import Check, CheckStatus, Exclusion, InputFile, MetricDefinition, Readout
 from reports.single import render_single
@@ -25,7 +26,7 @@ def write_page(found: Answer, out: Path) -> Path:
 def readout_of(found: Answer) -> Readout:
     """Everything that the page shows."""
     request, tally, analysis = found.request, found.tally, found.analysis
-    options = msgspec.json.encode(request, order="deterministic")
+    options = tomli_w.dumps(_stated(request))
     sha256 = _sha256(found.path)
     return Readout(
         workspace="tenbin analyze",
@@ -49,18 +50,18 @@ def readout_of(found: Answer) -> Readout:
         checks=(_mixed_variants(found),),
         units=found.counts,
         exclusions=(
-            Exclusion(reason="seen in several variants", count=tally.mixed_variant, of="units"),
+            Exclusion(reason="seen in more than one variant", count=tally.mixed_variant, of="units"),
             Exclusion(reason="without a variant", count=tally.null_variant, of="rows"),
         ),
         exposures=(),
         results=analysis.results,
         series=(),
         metrics=tuple(_definition(spec) for spec in found.metrics),
-        definition=msgspec.json.format(options, indent=2).decode(),
+        definition=options,
         inputs=(
             InputFile(source="analyze", path=found.path.name, sha256=sha256, rows=tally.rows, quarantined=0),
         ),
-        fingerprint=hashlib.sha256(options + sha256.encode()).hexdigest()[:16],
+        fingerprint=hashlib.sha256((options + sha256).encode()).hexdigest()[:16],
         warnings=found.warnings,
     )
 
@@ -72,28 +73,34 @@ def _mixed_variants(found: Answer) -> Check:
     return Check(
         name="mixed_variants",
         status=CheckStatus.FAILED if found.left_out_failed else status,
-        message=f"{left_out:,} of {seen:,} units ({left_out / seen:.2%}) were seen in several variants",
+        message=f"{left_out:,} of {seen:,} units were seen in more than one variant ({left_out / seen:.2%})"
+        + ("; they are left out" if left_out else ""),
         numbers={"units": seen, "left_out": left_out, "share": left_out / seen},
     )
 
 
 def _definition(spec: MetricSpec) -> MetricDefinition:
-    said = {key: value for key, value in msgspec.to_builtins(spec).items() if value is not None}
     per_unit = {
-        "conversion": f'1 when any row of the unit has "{spec.column}", else 0',
-        "mean": f'sum of "{spec.column}" over the rows of the unit',
-        "revenue": f'sum of "{spec.column}" over the rows of the unit',
-        "ratio": f'sum of "{spec.column}" over sum of "{spec.denominator}"',
-        "quantile": f'quantile {spec.quantile} of "{spec.column}" over rows, the unit is the cluster',
+        "conversion": f'per unit: 1 when any row has "{spec.column}", else 0',
+        "mean": f'per unit: the sum of "{spec.column}" over its rows',
+        "revenue": f'per unit: the sum of "{spec.column}" over its rows',
+        "ratio": f'per variant: the sum of "{spec.column}" over the sum of "{spec.denominator}"',
+        "quantile": f'per variant: the {spec.quantile} quantile of "{spec.column}" over rows',
     }
     return MetricDefinition(
         name=spec.name,
         kind=spec.kind,
         role=spec.role,
         direction=spec.direction,
-        definition=msgspec.json.format(msgspec.json.encode(said), indent=2).decode(),
-        sql=per_unit[spec.kind],
+        definition=tomli_w.dumps(_stated(spec)),
+        sql=f"-- {per_unit[spec.kind]}",
     )
+
+
+def _stated(struct: msgspec.Struct) -> dict[str, object]:
+    """What a struct says, without what it leaves open."""
+    said: dict[str, object] = msgspec.to_builtins(struct)
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _sha256(path: Path) -> str:

@@ -5,7 +5,6 @@ with the names that are really there, so only a truly ambiguous one is refused.
 """
 
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,8 +17,6 @@ from workspace import suggest
 
 MetricKind = Literal["conversion", "mean", "revenue", "ratio", "quantile"]
 Horizon = Literal["fixed", "anytime"]
-
-_WEIGHT = re.compile(r"(?P<name>.+?)=(?P<number>[^,=]+)(?:,|$)", re.DOTALL)
 
 
 class MetricOption(msgspec.Struct, frozen=True):
@@ -118,30 +115,34 @@ def resolve_weights(text: str | None, variants: Sequence[str], path: Path) -> di
     if text is None:
         return dict.fromkeys(variants, 1.0)
     weights: dict[str, float] = {}
-    end = 0
-    for match in _WEIGHT.finditer(text):
-        if match.start() != end:
-            break
-        end = match.end()
-        name = match["name"]
+    rest = text
+    while rest or not weights:
+        name, number, rest = _next_weight(text, rest, variants)
         if name in weights:
             raise AnalyzeError(f'--weights {text}: variant "{name}" is named twice; name it once')
-        weights[name] = _weight(name, match["number"], text)
-    if end != len(text) or not weights:
-        raise AnalyzeError(
-            f'--weights "{text}" is not of the form VARIANT=NUMBER,VARIANT=NUMBER, as in a=1,b=1'
-        )
-    for name in weights:
         if name not in variants:
             raise AnalyzeError(
                 f'--weights {text}: {path} has no variant "{name}"; {suggest(name, list(variants))}'
             )
+        weights[name] = _weight(name, number, text)
     if missing := [name for name in variants if name not in weights]:
         raise AnalyzeError(
             f'--weights {text}: variant "{missing[0]}" of {path} has no weight; give one to each of '
             + ", ".join(variants)
         )
     return {name: weights[name] for name in variants}
+
+
+def _next_weight(text: str, rest: str, variants: Sequence[str]) -> tuple[str, str, str]:
+    """The first name and number of `rest`, and what follows; the longest variant that fits is the name."""
+    fitting = [name for name in variants if rest.startswith(f"{name}=")]
+    name = max(fitting, key=len) if fitting else rest.partition("=")[0]
+    number, comma, after = rest[len(name) + 1 :].partition(",")
+    if not name or not number or bool(comma) != bool(after):
+        raise AnalyzeError(
+            f'--weights "{text}" is not of the form VARIANT=NUMBER,VARIANT=NUMBER, as in a=1,b=1'
+        )
+    return name, number, after
 
 
 def _weight(name: str, number: str, text: str) -> float:
@@ -252,7 +253,9 @@ def _with_covariate(text: str, specs: list[MetricSpec], table: Table) -> list[Me
     _known("covariate", column, table)
     spec = specs[names.index(name)]
     if spec.covariate is not None:
-        raise AnalyzeError(f'--covariate {text}: metric "{name}" already has covariate "{spec.covariate}"')
+        raise AnalyzeError(
+            f'--covariate {text}: metric "{name}" already has covariate "{spec.covariate}"; name one'
+        )
     if spec.kind == "quantile":
         raise AnalyzeError(f"--covariate {text}: a quantile has no covariate; leave it out")
     if column == spec.column:

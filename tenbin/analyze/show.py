@@ -12,6 +12,7 @@ from reports import words
 from stats.results import Result
 from stats.srm import FLAG_BELOW
 from tenbin.analyze.answer import Answer
+from tenbin.analyze.units import many
 
 _WIDE = 120  # columns of a terminal in which differences fit beside lifts
 _STYLES = {"ship": "green", "roll_back": "red", "investigate": "bold red", "inconclusive": "yellow"}
@@ -40,13 +41,13 @@ def show(found: Answer, console: Console) -> None:
 def _show_units(found: Answer, console: Console) -> None:
     """Who is compared, who is not, and whether the split is as planned."""
     tally, srm, cluster = found.tally, found.analysis.srm, found.request.cluster
-    console.print(f"{fmt.count(tally.rows)} rows, {fmt.count(tally.units)} units compared")
-    for what, count in (
-        ("units seen in several variants: left out", tally.mixed_variant),
-        ("rows without a variant: left out", tally.null_variant),
+    console.print(f"{many(tally.rows, 'row')}, {many(tally.units, 'unit')} compared")
+    for count, noun, why in (
+        (tally.mixed_variant, "unit", "seen in more than one variant"),
+        (tally.null_variant, "row", "without a variant"),
     ):
         if count:
-            console.print(f"[yellow]{fmt.count(count)}[/] {what}")
+            console.print(f"[yellow]{many(count, noun)} {why}: left out[/]")
     state = "[bold red]broken[/]" if srm.failed else "ok"
     groups = "" if cluster is None else f" of the groups in {escape(cluster)}"
     console.print(f"Split{groups} {state}: p = {fmt.p_value(srm.p_value)} (broken below {FLAG_BELOW:g})")

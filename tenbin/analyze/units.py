@@ -202,17 +202,17 @@ def _quantile_rows(values: Numbers, kept: Codes, grid: _Grid) -> QuantileRows:
 def _left_out_notes(cells: Cells, mixed: Flags, left_out: Flags) -> Iterator[str]:
     if strayed := int((left_out & ~mixed).sum()):
         yield (
-            f"{_many(strayed, 'unit')} in groups of several variants left out: a group has one variant when "
+            f"{many(strayed, 'unit')} in groups of several variants left out: a group has one variant when "
             "groups are randomised."
         )
     if cells.without_unit:
-        yield f"{_many(cells.without_unit, 'row')} without a unit left out."
+        yield f"{many(cells.without_unit, 'row')} without a unit left out."
 
 
 def _segment_notes(rows: Rows, kept: Codes, grid: _Grid) -> Iterator[str]:
     for name, values in rows.segments.items():
         if changed := int(_differs(values, grid)[kept].sum()):
-            units = _many(changed, "unit")
+            units = many(changed, "unit")
             yield f'{units} with several values of segment "{name}": the first row\'s counts.'
 
 
@@ -221,17 +221,18 @@ def _missing_notes(rows: Rows, metrics: Sequence[MetricSpec], kept: Codes, grid:
     for name in dict.fromkeys(name for spec in metrics if spec.kind != "quantile" for name in spec.columns):
         present = np.bincount(grid.unit, weights=~np.isnan(rows.values[name]), minlength=grid.units)
         if absent := int((present[kept] == 0).sum()):
-            yield f'{_many(absent, "unit")} without a value in column "{name}" counted as 0.'
+            yield f'{many(absent, "unit")} without a value in column "{name}" counted as 0.'
 
 
 def _quantile_notes(quantiles: Mapping[str, QuantileRows]) -> Iterator[str]:
     for name, found in quantiles.items():
         if found.left_out:
             yield (
-                f"{name}: {_many(found.left_out, 'unit')} without a value left out; this conditions on "
+                f"{name}: {many(found.left_out, 'unit')} without a value left out; this conditions on "
                 "behaviour after assignment, so the units that remain may not be alike."
             )
 
 
-def _many(count: int, noun: str) -> str:
+def many(count: int, noun: str) -> str:
+    """A count with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,77 @@
+"""Names in any script and with any mark work everywhere: columns, variants, segments, units, options."""
+
+import json
+
+import pytest
+
+NAMES = [
+    "対照群",
+    "zoë",
+    "😀",
+    "a/b",
+    "x=y",
+    "a,b",
+    "[bold]x[/]",
+    "<b>",
+    "'; DROP TABLE source; --",
+    "c0",
+    "%s",
+]
+
+
+def write(tmp_path, columns, rows):
+    path = tmp_path / "データ 😀.ndjson"
+    path.write_text(
+        "".join(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n" for row in rows),
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_column_may_have_any_name(run, tmp_path, name):
+    columns = [f"{name} unit", f"{name} variant", name, f"{name} segment", f"{name} before"]
+    rows = [(f"{name}{n}", "AB"[n % 2], n % 2, f"{name} {n % 3}", n % 5) for n in range(60)]
+    found = run(
+        write(tmp_path, columns, rows), "--unit", columns[0], "--variant", columns[1], "--control", "A",
+        "--mean", name, "--segment", columns[3], "--covariate", f"{name}={columns[4]}",
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    assert found.row(name)["estimate"] == pytest.approx(1.0, abs=0.2)
+    assert found.row(name, segment=f"{columns[3]}={name} 0")["n_variant"] == 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_variant_may_have_any_name(run, tmp_path, name):
+    other = f"{name}2"
+    rows = [((name, other)[n % 2], n % 7) for n in range(100)]
+    path = write(tmp_path, ["v", "y"], rows)
+    options = ("--variant", "v", "--control", name, "--mean", "y", "--weights", f"{name}=1,{other}=1")
+    found = run(path, *options)
+    assert found.code == 0, found.err
+    assert found.json["srm"]["observed"] == {name: 50, other: 50}
+    assert found.row("y", variant=other)["baseline"] == name
+    shown = run(path, *options, output=())
+    assert other in shown.out
+
+
+def test_options_are_taken_apart_by_the_names_that_are_there(run, tmp_path):
+    """A ratio of columns with slashes, a quantile of a column with @, a covariate of columns with =."""
+    columns = ["v", "a/b", "c/d", "m@x", "p=q", "r=s"]
+    rows = [("AB"[n % 2], n % 3, n % 4 + 1, n, n % 6, n % 5) for n in range(60)]
+    found = run(
+        write(tmp_path, columns, rows), "--variant", "v", "--control", "A", "--ratio", "a/b/c/d",
+        "--quantile", "m@x@0.5", "--mean", "p=q", "--covariate", "p=q=r=s",
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    assert {row["metric"] for row in found.json["results"]} == {"a/b/c/d", "m@x@0.5", "p=q"}
+    assert found.row("p=q")["method"] == "cuped"
+
+
+def test_only_a_truly_ambiguous_ratio_is_refused(run, tmp_path):
+    path = write(tmp_path, ["v", "a", "b/c", "a/b", "c"], [("A", 1, 2, 3, 4), ("B", 1, 2, 3, 4)])
+    done = run(path, "--variant", "v", "--control", "A", "--ratio", "a/b/c")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        'tenbin: --ratio a/b/c can be read as "a" over "b/c" or "a/b" over "c"; rename a column\n'
+    )

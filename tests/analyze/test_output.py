@@ -1,0 +1,185 @@
+"""What is printed: the JSON object of DESIGN 4.9 and nothing else, the terminal's tables, the page."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.cells import cell_len
+
+from reports import words
+from stats.results import Result
+from tests.support import ROOT, tenbin
+
+OPTIONS = (
+    "--unit", "u", "--variant", "v", "--control", "A", "--conversion", "hit", "--revenue", "spent",
+    "--ratio", "clicks/views", "--quantile", "spent@0.9", "--covariate", "spent=before",
+    "--segment", "country",
+)  # fmt: skip
+
+
+@pytest.fixture
+def data(table: Callable[..., Path]) -> Path:
+    rng = np.random.default_rng(8)
+    rows = [
+        (
+            n,
+            "AB"[n % 2],
+            n % 5 == 0,
+            round(rng.gamma(2) * (1 + n % 2), 2),
+            rng.poisson(3),
+            9,
+            n % 4,
+            "日本US"[n % 2 * 2 :][:2],
+        )
+        for n in range(400)
+    ]
+    return table(
+        "u,v,hit,spent,clicks,views,before,country",
+        [*rows, (1, "A", *rows[1][2:]), (900, None, *rows[0][2:])],
+    )
+
+
+def test_json_is_the_object_of_the_design(run, data):
+    done = run(data, *OPTIONS)
+    assert done.err == ""
+    found = done.json
+    assert list(found) == ["srm", "units", "results", "warnings"]
+    assert list(found["srm"]) == ["observed", "expected", "chi2", "p_value"]
+    assert list(found["units"]) == ["rows", "units", "mixed_variant", "null_variant"]
+    assert found["units"] == {"rows": 402, "units": 399, "mixed_variant": 1, "null_variant": 1}
+    for row in found["results"]:
+        assert tuple(row) == Result.__struct_fields__
+        assert row["experiment"] == "data.csv"
+        assert re.fullmatch("[0-9a-f]{16}", row["fingerprint"])
+    assert all(isinstance(warning, str) for warning in found["warnings"])
+
+
+def test_results_carry_twelve_digits_and_no_number_that_json_does_not_know(run, data):
+    done = run(data, *OPTIONS)
+    for row in json.loads(done.out, parse_constant=pytest.fail)["results"]:
+        for value in row.values():
+            if isinstance(value, float):
+                assert value == float(f"{value:.12g}")
+
+
+def test_a_fingerprint_changes_with_what_was_asked(run, data):
+    plain = run(data, "--variant", "v", "--control", "A", "--mean", "spent")
+    again = run(data, "--variant", "v", "--control", "A", "--mean", "spent", "--segment", "country")
+    by_unit = run(data, "--variant", "v", "--control", "A", "--mean", "spent", "--unit", "u")
+    prints = [done.row("spent")["fingerprint"] for done in (plain, again, by_unit)]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_json_goes_to_standard_output_alone_when_something_is_wrong(table):
+    """As a process: the exit code is 1, and what a program reads is whole."""
+    path = table("v,y", [("AB"[n % 3 // 2], n) for n in range(900)])
+    done = tenbin("analyze", str(path), "--variant", "v", "--control", "A", "--mean", "y", "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["srm"]["observed"] == {"A": 600, "B": 300}
+    assert done.stderr == ""
+
+
+def test_wrong_use_says_one_sentence_as_a_process(table):
+    path = table("v,y", [("A", 1), ("B", "many")])
+    done = tenbin(
+        "analyze", str(path), "--variant", "v", "--control", "A", "--mean", "y", "--json", check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"tenbin: {path}: row 2 (header not counted), column \"y\": 'many' is no finite number; write one "
+        "with a decimal point, or leave the cell empty\n"
+    )
+
+
+@pytest.mark.parametrize("hash_seed", ["0", "1"])
+def test_the_same_file_gives_the_same_bytes(data, tmp_path, hash_seed, monkeypatch):
+    """Whole processes with different hash seeds; JSON and page."""
+    monkeypatch.setenv("PYTHONHASHSEED", hash_seed)
+    page = tmp_path / "out.html"
+    outputs = []
+    for _ in range(2):
+        done = tenbin("analyze", str(data), *OPTIONS, "--json", "--report", str(page))
+        outputs.append((done.stdout, page.read_bytes()))
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    done = tenbin("analyze", str(data), *OPTIONS, "--json", "--report", str(page))
+    assert outputs == [(done.stdout, page.read_bytes())] * 2
+
+
+def test_nothing_heavy_is_imported(data):
+    """What makes `analyze --json` start fast: SciPy's special functions are enough."""
+    program = f"""
+import sys
+from tenbin.cli import app
+try:
+    app({["analyze", str(data), *OPTIONS, "--json"]!r})
+except SystemExit as done:
+    heavy = {{"dagster", "deltalake", "jinja2", "lake", "metrics", "pandas", "pipelines", "plotly", "polars",
+             "pyarrow", "reports", "rich", "scipy.optimize", "scipy.stats", "sqlglot", "statsmodels"}}
+    print(sorted(heavy & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        cwd=ROOT,
+        check=True,
+    )
+    assert json.loads(done.stdout)["units"]["units"] == 399
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_gets_verdict_units_and_tables_in_its_width(run, data, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    done = run(data, *OPTIONS, output=())
+    lines = done.out.splitlines()
+    assert lines[0].startswith("Ship B: spent rose in B by ") or lines[0].startswith("Inconclusive: ")
+    assert max(map(cell_len, lines)) <= width
+    assert "402 rows, 399 units compared" in lines
+    assert "1 unit seen in more than one variant: left out" in lines
+    assert "1 row without a variant: left out" in lines
+    heads = [line.split() for line in lines if line.startswith("metric")]
+    wide = ["difference", "interval"] if width == 160 else []
+    assert heads[0] == ["metric", "control", "variant", *wide, "lift", "interval", "p", "Holm's", "p"]
+    assert len(heads) == 3  # everyone, and two countries
+    shown = re.search(r"^hit +(\S+%) +(\S+%)", done.out, re.MULTILINE)
+    row = run(data, *OPTIONS).row("hit")
+    assert shown.groups() == (f"{row['mean_baseline']:.2%}", f"{row['mean_variant']:.2%}")
+
+
+def test_the_terminal_says_why_a_result_is_not_defined(run, table):
+    path = table("v,a,b", [("A", 1, 0), ("B", 2, 0), ("A", 1, 0), ("B", 2, 0)])
+    done = run(path, "--variant", "v", "--control", "A", "--ratio", "a/b", output=())
+    assert f" - a/b, B: {words.reason('zero_denominator')}\n" in done.out
+
+
+def test_colour_and_marks_of_names_are_not_mixed_up(run, table):
+    """Square brackets in names are no markup."""
+    path = table("v,[red]y", [("A[/]", n % 3) for n in range(9)] + [("[b]", n % 4) for n in range(9)])
+    done = run(path, "--variant", "v", "--control", "A[/]", "--mean", "[red]y", output=())
+    assert "A[/] (control)" in done.out
+    assert "[red]y" in done.out
+
+
+def test_the_page_is_one_file_that_says_the_same(run, data, tmp_path):
+    page = tmp_path / "レポート" / "out.html"
+    done = run(data, *OPTIONS, "--report", page)
+    html = page.read_text(encoding="utf-8")
+    assert [entry.name for entry in page.parent.iterdir()] == ["out.html"]
+    assert "data.csv" in html
+    outside = re.sub("<(script|style)[^>]*>.*?</(script|style)>", "", html, flags=re.DOTALL)
+    assert "://" not in outside
+    assert f"{done.row('hit')['mean_variant']:.2%}" in html
+    assert "1 of 400 units were seen in more than one variant" in html
+
+
+def test_the_page_path_is_told_at_the_end(run, data, tmp_path):
+    page = tmp_path / "out.html"
+    done = run(data, *OPTIONS, "--report", page, output=())
+    assert done.out.splitlines()[-1] == f"Report: {page}"
