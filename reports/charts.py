@@ -109,7 +109,8 @@ def over_time(
                     "y": [row.upper for row in banded] + [row.lower for row in reversed(banded)],
                     "fill": "toself",
                     "fillcolor": f"{colour}/0.18",
-                    "line": {"width": 0, "color": colour},
+                    # One day alone has no band: its interval is an upright line.
+                    "line": {"width": 2 if len(banded) == 1 else 0, "color": colour},
                     "hoverinfo": "skip",
                     "showlegend": False,
                     "legendgroup": f"v{place}",

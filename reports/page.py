@@ -285,7 +285,8 @@ def _trends(
             note.append("No band where the interval is withheld until the planned end.")
         if any(pair.head.provisional for pair in mine):
             note.append("Open markers are provisional.")
-        if chart is not None and any(pair.shown.scale != "relative" for pair in mine):
+        drawn = [pair.shown for pair in mine if pair.shown.estimate is not None]
+        if chart is not None and any(row.scale != "relative" for row in drawn):
             note.append("Absolute lift: the relative lift is not defined on every day.")
         found.append(
             Trend(name, words.ROLES.get(role, role), chart, tables.days(mine, metric, name), " ".join(note))

@@ -8,6 +8,7 @@ import msgspec
 
 from assignments import Bucketing, Experiment, Guardrail, MetricRoles, Phase, Segments
 from assignments.allocation import allocate, grow_slice
+from assignments.model import Horizon
 from stats.results import Verdict
 
 START = dt.date(2026, 3, 2)
@@ -214,6 +215,7 @@ def experiments(days: int, seed: int) -> dict[str, Experiment]:
             NO_EFFECT,
             days=days,
             seed=seed,
+            horizon="anytime",
             weights={"対照群": 1.0, "人気順": 1.0, "新着順": 1.0},
             slices=whole,
             owner="検索",
@@ -229,6 +231,7 @@ def experiments(days: int, seed: int) -> dict[str, Experiment]:
             GUARDRAIL,
             days=days,
             seed=seed,
+            horizon="anytime",  # so that harm is seen on the day on which it can be known
             weights=equal,
             slices=growth,
             owner="web",
@@ -270,6 +273,7 @@ def _experiment(
     hypothesis: str,
     metrics: MetricRoles,
     segments: Segments,
+    horizon: Horizon = "fixed",
 ) -> Experiment:
     title = next(truth.title for truth in TRUTHS if truth.key == key)
     ranges = allocate(weights, SHARDS)
@@ -280,7 +284,7 @@ def _experiment(
         hypothesis=hypothesis,
         owner=owner,
         control=next(iter(weights)),
-        horizon="fixed",
+        horizon=horizon,
         start=START,
         end=START + dt.timedelta(days=days - 1),
         phases=tuple(
