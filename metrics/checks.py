@@ -92,16 +92,16 @@ def quarantine_share(con: Connection) -> Finding:
 
 def unknown_variant(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units in a variant that the experiment does not have."""
-    query = health.unknown_by_day(experiment, engine.workspace.timezone)
-    total, unknown = _up_to(con, engine, query, as_of, 2)
+    query = health.unknown_among_units(experiment, engine.workspace.timezone)
+    total, unknown = _two(con, query, as_of)
     return _left_out(
         "unknown_variant", unknown, total, "units are in a variant that the definition does not have"
     )
 
 
-def mixed_variants(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+def mixed_variants(con: Connection, _engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units seen in two variants; they are excluded and counted."""
-    total, mixed = _up_to(con, engine, health.mixed_by_day(experiment), as_of, 2)
+    total, mixed = _two(con, health.mixed_among_units(experiment), as_of)
     return _left_out("mixed_variants", mixed, total, "units were seen in more than one variant")
 
 
@@ -114,9 +114,8 @@ def assignment_rederived(con: Connection, engine: Engine, experiment: Experiment
             status=Outcome.NOT_APPLICABLE,
             message="the units were assigned elsewhere, so their variants can't be derived again",
         )
-    total, other = _up_to(
-        con, engine, health.rederived_by_day(experiment, engine.workspace.timezone), as_of, 2
-    )
+    query = health.rederived_among_units(experiment, engine.workspace.timezone)
+    total, other = _two(con, query, as_of)
     share = _share(other, total)
     return Finding(
         name=name,
@@ -135,7 +134,7 @@ def exposure_before_outcome(
     shortly after it: where they do, the exposure was probably logged after what it should have caused.
     """
     plan = plan_units(experiment, engine.metrics)
-    before, after = _up_to(con, engine, health.outcomes_around_exposure(plan), as_of, 2)
+    before, after = _two(con, health.outcomes_around_exposure(plan), as_of)
     return Finding(
         name="exposure_before_outcome",
         status=Outcome.WARNING if before >= OUTCOMES_MIN and before > after else Outcome.PASSED,
@@ -200,7 +199,6 @@ def _ingested(con: Connection) -> tuple[int, int, int]:
     return int(row[0]), int(row[1]), int(row[2])
 
 
-def _up_to(con: Connection, engine: Engine, query: exp.Query, as_of: dt.date, width: int) -> list[int]:
-    """Sums of the numbers of all days up to `as_of`; the days are asked for once per connection."""
-    rows = engine.by_day(con, render(query))
-    return [sum(row[1 + place] for row in rows if row[0] <= as_of) for place in range(width)]
+def _two(con: Connection, query: exp.Query, as_of: dt.date) -> tuple[int, int]:
+    first, second = con.execute(render(query), {"as_of": as_of}).fetchall()[0]
+    return first, second

@@ -19,6 +19,7 @@ from lake.tables import TABLES
 from metrics.analysis import is_provisional, plan_of, planned_end
 from metrics.checks import Finding, Outcome, experiment_findings
 from metrics.engines.duckdb import Engine
+from metrics.model import MetricsError, metrics_of
 from stats.analysis import Analysis, analyse
 from stats.moments import Moments
 from stats.plan import Cell
@@ -29,6 +30,7 @@ _AS_OF = Result.__struct_fields__.index("as_of")
 _ORDER = (
     "as_of, revision, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
 )
+_CELL = ("metric", "variant", "phase", "segment", "n_immature", "cap", "clipped")
 # Two sayings of the same thing may differ in the rest.
 _SAYING = tuple(name for name in Result.__struct_fields__ if name not in {"revision", "provisional"})
 
@@ -49,23 +51,34 @@ class Reading:
     as_of: dt.date
     provisional: bool
     analysis: Analysis
-    findings: tuple[Finding, ...]
 
 
 def refresh_results(
     con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment, *, now: dt.datetime
 ) -> ResultsReport | None:
-    """Analyse every as-of day that has moments and record what is new; None when there is no such day yet."""
-    days = cells_by_day(con, experiment)
+    """Analyse every as-of day that has moments and record what is new; None when there is no such day yet.
+
+    The data checks are made for the last day alone: they decide its verdict, and no result depends on them.
+
+    Raises:
+        MetricsError: the moments are older than the definitions of their metrics.
+    """
+    days = cells_by_day(con, engine, experiment)
     if not days:
         return None
+    last = max(days)
+    findings = experiment_findings(con, engine, experiment, last)
+    failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
     readings = [
-        read_day(con, engine, experiment, as_of, cells, now=now) for as_of, cells in sorted(days.items())
+        read_day(
+            con, engine, experiment, as_of, cells, now=now, failed_checks=failed if as_of == last else ()
+        )
+        for as_of, cells in days.items()
     ]
     written, revised = _record(con, engine.lake, experiment, readings)
-    _record_findings(con, engine.lake, experiment, readings[-1])
-    last = readings[-1].analysis
-    return ResultsReport(rows=written, revised=revised, latest=last.results, decision=last.decision)
+    analysis = readings[-1].analysis
+    _record_findings(con, engine.lake, experiment, last, _rows_of(findings, analysis))
+    return ResultsReport(rows=written, revised=revised, latest=analysis.results, decision=analysis.decision)
 
 
 def read_day(
@@ -76,10 +89,10 @@ def read_day(
     cells: Sequence[Cell],
     *,
     now: dt.datetime,
+    failed_checks: Sequence[str] = (),
 ) -> Reading:
     """The statistics of one as-of day."""
     end = planned_end(experiment, engine.metrics, engine.workspace)
-    findings = tuple(experiment_findings(con, engine, experiment, as_of))
     provisional = is_provisional(as_of, engine.workspace, now)
     analysis = analyse(
         plan_of(experiment, engine.metrics),
@@ -88,35 +101,38 @@ def read_day(
         as_of=as_of,
         ended=end is not None and as_of >= end,
         provisional=provisional,
-        failed_checks=[finding.message for finding in findings if finding.status == Outcome.FAILED],
+        failed_checks=failed_checks,
     )
-    return Reading(as_of, provisional, analysis, findings)
+    return Reading(as_of, provisional, analysis)
 
 
-def cells_by_day(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict[dt.date, list[Cell]]:
-    """The lake's moments of one experiment, by as-of day."""
+def cells_by_day(
+    con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment
+) -> dict[dt.date, list[Cell]]:
+    """The lake's moments of one experiment, by as-of day, in order.
+
+    Raises:
+        MetricsError: they are older than the definitions of their metrics.
+    """
     rows = con.execute(
-        "SELECT as_of, metric, variant, phase, segment, n, means, covariances, n_immature, cap, clipped "
-        "FROM moments WHERE experiment = $experiment AND iteration = $iteration "
+        f"SELECT as_of, fingerprint, means, covariances, n, {', '.join(_CELL)} FROM moments "
+        "WHERE experiment = $experiment AND iteration = $iteration "
         "ORDER BY as_of, metric, segment NULLS FIRST, phase, variant",
         {"experiment": experiment.key, "iteration": experiment.iteration},
     ).fetchall()
+    used = metrics_of(experiment, engine.metrics)
+    defined = {(name, metric.fingerprint) for name, metric in used.items()}
     days: dict[dt.date, list[Cell]] = defaultdict(list)
-    for as_of, metric, variant, phase, segment, n, means, covariances, n_immature, cap, clipped in rows:
+    for as_of, fingerprint, means, covariances, n, *fields in rows:
+        cell = dict(zip(_CELL, fields, strict=True))
+        if (cell["metric"], fingerprint) not in defined:
+            raise MetricsError(
+                f'experiment "{experiment.key}": the moments of {as_of} are older than the definition of '
+                f'metric "{cell["metric"]}"; materialise unit_days, unit_metrics and moments first'
+            )
         width = len(means)
         matrix = tuple(tuple(covariances[row * width : (row + 1) * width]) for row in range(width))
-        days[as_of].append(
-            Cell(
-                metric=metric,
-                variant=variant,
-                phase=phase,
-                segment=segment,
-                moments=Moments(n, tuple(means), matrix),
-                n_immature=n_immature,
-                cap=cap,
-                clipped=clipped,
-            )
-        )
+        days[as_of].append(Cell(moments=Moments(n, tuple(means), matrix), **cell))
     return dict(days)
 
 
@@ -205,14 +221,18 @@ def _overwrite(
 
 
 def _record_findings(
-    con: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment, reading: Reading
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    experiment: Experiment,
+    as_of: dt.date,
+    findings: Sequence[tuple[str, str, str, str]],
 ) -> None:
     """The last day's health and verdict, as rows that a person can query."""
     stored = con.execute(
         "SELECT iteration, as_of, name, status, message, numbers FROM findings WHERE experiment = $1",
         [experiment.key],
     ).fetchall()
-    rows = [(experiment.iteration, reading.as_of, *row) for row in _findings(reading)]
+    rows = [(experiment.iteration, as_of, *row) for row in findings]
     if sorted(stored) == sorted(rows):
         return
     con.register(
@@ -232,12 +252,12 @@ def _record_findings(
     con.unregister("fresh_findings")
 
 
-def _findings(reading: Reading) -> list[tuple[str, str, str, str]]:
+def _rows_of(findings: Sequence[Finding], analysis: Analysis) -> list[tuple[str, str, str, str]]:
     """Name, status, message and numbers (JSON) of every check, of the sample ratio and of the verdict."""
-    decision, srm = reading.analysis.decision, reading.analysis.srm
-    said = {"reasons": decision.reasons, "warnings": reading.analysis.warnings}
+    decision, srm = analysis.decision, analysis.srm
+    said = {"reasons": decision.reasons, "warnings": analysis.warnings}
     return [
-        *((item.name, item.status.value, item.message, _json(item.numbers)) for item in reading.findings),
+        *((item.name, item.status.value, item.message, _json(item.numbers)) for item in findings),
         ("srm", "failed" if srm.failed else "passed", "", _json(srm)),
         ("verdict", decision.verdict.value, decision.sentence, _json(said)),
     ]

@@ -7,7 +7,6 @@ the lake's columns; `refresh_*` and `write_*` also need the `Lake`.
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -60,7 +59,6 @@ class Engine:
         self.workspace = workspace
         self._lake = lake
         self.metrics = dict(metrics)
-        self._by_day: dict[tuple[Connection, str], list[tuple[Any, ...]]] = {}
 
     @property
     def lake(self) -> Lake:
@@ -89,7 +87,6 @@ class Engine:
             rows += self.lake.overwrite(
                 con, "unit_days", sql, params=bounds, partition={"occurred_on": days}
             ).rows
-        self._by_day.clear()
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
     def stale_days(self, con: Connection, *, until: dt.date | None = None) -> list[dt.date]:
@@ -106,7 +103,6 @@ class Engine:
             sql = render(exposures.first_exposures(experiment, self.workspace.timezone))
             rows = self._replace(con, "first_exposures", sql, experiment)
             reports.append(StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun))
-        self._by_day.clear()
         return StepReport.total(reports)
 
     # --- partials → unit metrics → moments -----------------------------------------------------------------
@@ -231,12 +227,6 @@ class Engine:
             for reason, of, query in health.exclusions(plan, self.workspace.timezone)
         ]
         return [exclusion for exclusion in found if exclusion.count]
-
-    def by_day(self, con: Connection, sql: str) -> list[tuple[Any, ...]]:
-        """The rows of a statement over all days; asked once per connection until tables are refreshed."""
-        if (con, sql) not in self._by_day:
-            self._by_day[con, sql] = con.execute(sql).fetchall()
-        return self._by_day[con, sql]
 
     def sql_of(self, metric: Metric, experiment: Experiment | None = None) -> str:
         """The SQL behind a metric's numbers, for people: one statement from the lake's tables to its sums."""

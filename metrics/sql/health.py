@@ -68,66 +68,45 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
     return counted
 
 
-def mixed_by_day(experiment: Experiment) -> exp.Query:
-    """Day, and how many units were first seen and became mixed on it."""
-    query = _first(
+def mixed_among_units(experiment: Experiment) -> exp.Select:
+    """Units first seen, and of them those seen in a second variant; bound: `$as_of`."""
+    return _first(
         experiment,
-        "SELECT CAST(f.exposed_at AS DATE) AS day, COUNT(*) AS units, 0 AS mixed "
-        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
-        "GROUP BY day",
+        f"SELECT COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT {_NOT_MIXED}) AS mixed {_OF_EXPERIMENT}",
     )
-    mixed = _first(
-        experiment,
-        "SELECT CAST(f.second_variant_at AS DATE) AS day, 0 AS units, COUNT(*) AS mixed "
-        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
-        "AND NOT f.second_variant_at IS NULL GROUP BY day",
-    )
-    return exp.union(query, mixed, distinct=False)
 
 
-def unknown_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Query:
-    """Day, and how many units were first seen, and first seen in an unknown variant, on it.
+def unknown_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
+    """Units seen, and of them those seen in a variant that the definition does not have; bound: `$as_of`.
 
     From the records themselves, so that it can be told as soon as they are there.
     """
-    seen = records(
+    seen = _records_until(
         experiment,
-        select=(
-            "x.unit_key, MIN(x.occurred_on) AS day, "
-            "MIN(CASE WHEN NOT x.variant IN ($variants) THEN x.occurred_on END) AS unknown_on"
-        ),
+        zone,
+        "x.unit_key, MAX(CASE WHEN x.variant IN ($variants) THEN 0 ELSE 1 END) AS strange",
     )
     fill_list(seen, "variants", experiment.variants)
-    seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
     seen = seen.group_by("x.unit_key", dialect="duckdb")
-    query = exp.union(
-        build("SELECT day, COUNT(*) AS units, 0 AS unknown FROM seen GROUP BY day"),
-        build(
-            "SELECT unknown_on AS day, 0 AS units, COUNT(*) AS unknown FROM seen "
-            "WHERE NOT unknown_on IS NULL GROUP BY unknown_on"
-        ),
-        distinct=False,
-    )
-    return query.with_("seen", as_=seen, copy=False)
+    query = build("SELECT COUNT(*) AS units, COUNT(*) FILTER (WHERE strange = 1) AS unknown FROM seen")
+    return query.with_("seen", as_=seen)
 
 
-def rederived_by_day(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
-    """Day, units first seen in a variant on it, and those to whom the hash gives another variant or none."""
-    seen = records(experiment, select="x.unit_id, x.variant, MIN(x.occurred_on) AS day")
-    seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
+def rederived_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
+    """Units seen, once per variant, and those to whom the hash gives another or none; bound: `$as_of`."""
+    seen = _records_until(experiment, zone, "x.unit_id, x.variant")
     seen = seen.group_by("x.unit_id", "x.variant", dialect="duckdb")
     return build(
-        "SELECT day, COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM "
-        "$derived) AS other "
-        "FROM seen GROUP BY day",
+        "SELECT COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM $derived) "
+        "AS other FROM seen",
         derived=assigned_variant_sql(experiment, "unit_id"),
     ).with_("seen", as_=seen)
 
 
-def outcomes_around_exposure(plan: UnitPlan) -> exp.Query:
-    """Day, and how many units have an outcome of a primary metric in the hour before, and in the hour after.
+def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
+    """How many units have an outcome of a primary metric in the hour before exposure, and in the hour after.
 
-    At day precision: on the day before exposure, and on its day.
+    At day precision: on the day before exposure, and on its day. Bound: `$as_of`.
     """
     primary = set(plan.experiment.metrics.primary)
     parts = [p.metric.parts[0].partial for p in plan.metrics if p.metric.name in primary]
@@ -148,16 +127,17 @@ def outcomes_around_exposure(plan: UnitPlan) -> exp.Query:
         environment=plan.experiment.environment,
         outcome=outcome,
     )
-    before = build(
-        "SELECT before_on AS day, COUNT(*) AS n_before, 0 AS n_after FROM around WHERE NOT before_on IS NULL "
-        "GROUP BY before_on"
+    query = build(
+        "SELECT COUNT(*) FILTER (WHERE before_on <= $as_of) AS n_before, "
+        "COUNT(*) FILTER (WHERE after_on <= $as_of) AS n_after FROM around"
     )
-    after = build(
-        "SELECT after_on AS day, 0 AS n_before, COUNT(*) AS n_after FROM around WHERE NOT after_on IS NULL "
-        "GROUP BY after_on"
-    )
-    query = exp.union(before, after, distinct=False)
     return query.with_(ENROLLED, as_=enrolled(plan), copy=False).with_("around", as_=around, copy=False)
+
+
+def _records_until(experiment: Experiment, zone: ZoneInfo, select: str) -> exp.Select:
+    """The records with a variant that enrol a unit, up to `$as_of`."""
+    query = records(experiment, select=select).where(in_enrolment(experiment, zone))
+    return query.where("NOT x.variant IS NULL AND x.occurred_on <= $as_of", dialect="duckdb")
 
 
 def _other_currencies(plan: UnitPlan, slot: Slot) -> exp.Select:
