@@ -7,6 +7,8 @@ sentence on standard error.
 """
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,15 +32,25 @@ _ORDER = "tenbin.metric_order"
 class _Group(TyperGroup):
     """Says what its user can mend in one sentence; anything else is a defect and keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click is inside typer
+        with _one_sentence(ctx):
+            return super().parse_args(ctx, args or ["--help"])
+
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - click is inside typer
-        try:
+        with _one_sentence(ctx):
             return super().invoke(ctx)
-        except Exception as error:
-            sentence = _misuse(ctx, error) if isinstance(error, typer.TyperException) else sentence_of(error)
-            if sentence is None:
-                raise
-            typer.echo(f"tenbin: {sentence}", err=True)
-            raise typer.Exit(WRONG_USE) from None
+
+
+@contextmanager
+def _one_sentence(ctx: Any) -> Iterator[None]:  # noqa: ANN401 - click is inside typer
+    try:
+        yield
+    except Exception as error:
+        sentence = _misuse(ctx, error) if isinstance(error, typer.TyperException) else sentence_of(error)
+        if sentence is None:
+            raise
+        typer.echo(f"tenbin: {sentence}", err=True)
+        raise typer.Exit(WRONG_USE) from None
 
 
 def _misuse(ctx: Any, error: typer.TyperException) -> str:  # noqa: ANN401 - click is inside typer
@@ -68,7 +80,6 @@ class Horizon(StrEnum):
 app = typer.Typer(
     cls=_Group,
     help="Experiments from landing files to reports; from one file to an answer.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -158,7 +169,7 @@ def analyze(
         Path | None, typer.Option(metavar="OUT.html", help="Also write the readout as one HTML file.")
     ] = None,
 ) -> None:
-    """From one file to an answer: a row per unit (or several), in any of the usual formats.
+    """From one file to an answer.
 
     --conversion, --mean, --revenue, --ratio and --quantile may be given many times. All are success metrics:
     the first on the command line is the primary one, the others are secondary; Holm's correction is over all.
@@ -218,7 +229,7 @@ def run(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Landing files to reports, through the Dagster jobs; a second run changes nothing."""
+    """Landing files to reports; a second run changes nothing."""
     from tenbin.run import run_workspace
     from workspace import load_workspace
 
@@ -246,7 +257,7 @@ def demo(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Four simulated experiments from landing files to reports, the verdicts beside the truth."""
+    """Four simulated experiments, run, beside the truth."""
     from tenbin.commands import run_demo
 
     summary = run_demo(directory, console=None if json else _console(stderr=True))
@@ -267,7 +278,7 @@ def report(
     *,
     json: JsonOption = False,
 ) -> None:
-    """Write an experiment's page again from the results in the lake, and say its verdict."""
+    """Write one experiment's page again, and say its verdict."""
     from tenbin.commands import rewrite_report
     from workspace import load_workspace
 
@@ -285,11 +296,11 @@ def up(
     *,
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Of the UI, on loopback.")] = 3000,
 ) -> None:
-    """The Dagster UI and its daemon on the workspace, until Ctrl-C."""
+    """The Dagster UI on the workspace, until Ctrl-C."""
     from tenbin.up import up as serve
     from workspace import load_workspace
 
-    raise typer.Exit(serve(load_workspace(workspace), port=port, console=_console()))
+    serve(load_workspace(workspace), port=port, console=_console())
 
 
 @app.command()
@@ -300,7 +311,7 @@ def doctor(
     *,
     json: JsonOption = False,
 ) -> None:
-    """What is wrong with this machine, or with a workspace on it."""
+    """What is wrong with this machine, or with a workspace."""
     from tenbin.doctor import Health, examine
 
     findings = examine(workspace)

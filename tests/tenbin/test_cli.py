@@ -1,0 +1,214 @@
+"""The command's wrong use: one sentence on standard error, exit code 2, nothing on standard output."""
+
+import errno
+import json
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from stats.errors import StatsError
+from tenbin import __version__
+from tenbin.cli import app
+from tenbin.failures import sentence_of
+from tests.support import ROOT, tenbin
+from workspace import WorkspaceError
+
+GLOBOX = ROOT / "examples" / "globox"
+COMMANDS = ("analyze", "run", "demo", "report", "up", "doctor")
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def call(*arguments: object) -> Result:
+        done = CliRunner().invoke(app, list(map(str, arguments)), prog_name="tenbin")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done
+
+    return call
+
+
+@pytest.fixture
+def refused(run) -> Callable[..., str]:
+    """The sentence, after checking that nothing else was said."""
+
+    def call(*arguments: object) -> str:
+        done = run(*arguments)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr.startswith("tenbin: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr.removeprefix("tenbin: ").removesuffix("\n")
+
+    return call
+
+
+# Workspaces and their experiments
+
+
+@pytest.mark.parametrize("command", ["run {}", "report {} banner", "up {}"])
+def test_a_workspace_that_is_not_there(refused, tmp_path, command):
+    path = tmp_path / "shop"
+    assert refused(*command.format(path).split()) == (
+        f"{path}: there is no such directory; `tenbin demo {path}` makes a workspace to try"
+    )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("command", ["run {}", "report {} banner", "up {}"])
+def test_a_directory_that_is_no_workspace(refused, tmp_path, command):
+    assert refused(*command.format(tmp_path).split()) == (
+        f"{tmp_path / 'tenbin.toml'}: a workspace needs this file; `tenbin demo DIRECTORY` makes one to "
+        "copy from"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_experiment_with_the_nearest_one(refused):
+    known = "food_and_drink_banner"
+    where = f"{GLOBOX / 'experiments'}: there is no experiment"
+    assert refused("report", GLOBOX, "food_and_drinks_banner") == (
+        f'{where} "food_and_drinks_banner"; did you mean "{known}"?'
+    )
+    assert refused("report", GLOBOX, "対照群") == f'{where} "対照群"; known: {known}'
+
+
+def test_days_the_wrong_way_round(refused):
+    assert refused("run", GLOBOX, "--from", "2023-02-05", "--to", "2023-02-01") == (
+        "--from 2023-02-05 lies after --to 2023-02-01; swap them"
+    )
+
+
+def test_a_day_that_is_none(refused):
+    said = refused("run", GLOBOX, "--from", "2023-02-30")
+    assert re.fullmatch(r"Invalid value for '--from': .*2023-02-30.*%Y-%m-%d.*; `tenbin run --help` .*", said)
+
+
+def test_a_port_that_is_in_use(refused):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert refused("up", GLOBOX, "--port", port) == (
+            f"port {port} on 127.0.0.1 can't be used (Address already in use); choose another with --port"
+        )
+
+
+def test_a_port_that_is_none(refused):
+    assert refused("up", GLOBOX, "--port", "70000").startswith("Invalid value for '--port': ")
+
+
+# The demo's directory
+
+
+def test_a_demo_never_writes_into_somebody_elses_directory(refused, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert refused("demo", tmp_path, "--json") == (
+        f"{tmp_path}: is not empty and holds no demo, so nothing was written; give a directory that is not "
+        "there yet, or an empty one"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_demo_in_a_file(refused, tmp_path):
+    path = tmp_path / "demo"
+    path.write_text("a file")
+    assert refused("demo", path, "--json") == (
+        f"{path}: is a file; give a directory that is not there yet, or an empty one"
+    )
+
+
+# The command line itself
+
+
+def test_without_a_command_the_help_lists_them_all(run):
+    done = run()
+    assert done.exit_code == 0
+    for command in COMMANDS:
+        assert re.search(rf"^  {command}  ", done.stdout, re.MULTILINE)
+    assert "..." not in done.stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(run, command):
+    done = run(command, "--help")
+    assert done.exit_code == 0
+    assert done.stdout.startswith(f"Usage: tenbin {command} ")
+
+
+def test_the_version_is_the_packages(run):
+    assert run("--version").stdout == f"tenbin {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ("analyse",),
+            "No such command 'analyse'. Did you mean 'analyze'?; `tenbin --help` shows what is allowed",
+        ),
+        (("--loud",), "No such option: --loud; `tenbin --help` shows what is allowed"),
+        (("run",), "Missing argument 'WORKSPACE'; `tenbin run --help` shows what is allowed"),
+        (("report", "demo"), "Missing argument 'EXPERIMENT'; `tenbin report --help` shows what is allowed"),
+        (("doctor", "--fix"), "No such option: --fix; `tenbin doctor --help` shows what is allowed"),
+    ],
+)
+def test_a_malformed_command_line(refused, arguments, said):
+    assert refused(*arguments) == said
+
+
+def test_wrong_use_as_a_process(tmp_path):
+    done = tenbin("run", str(tmp_path / "shop"), "--json", check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+
+
+# What is whose fault
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (WorkspaceError("a.toml: is\n  wrong"), "a.toml: is wrong"),
+        (StatsError("alpha must be positive"), "alpha must be positive"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/lake"),
+            "/data/lake: the disk is full; free some space and run again (what was committed is kept)",
+        ),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/data"),
+            "/data: permission denied; make it readable and writable for this user",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "/data"),
+            "/data: the file system is read-only; use a directory that can be written",
+        ),
+    ],
+)
+def test_what_the_user_can_mend_is_a_sentence(error, said):
+    assert sentence_of(error) == said
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a defect"), KeyError("x"), OSError(errno.EIO, "broken"), OSError()]
+)
+def test_anything_else_is_a_defect_and_keeps_its_traceback(error, monkeypatch):
+    assert sentence_of(error) is None
+
+    def broken(_root: Path | None) -> None:
+        raise error
+
+    monkeypatch.setattr("tenbin.doctor.examine", broken)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert done.exception is error
+
+
+def test_json_of_the_doctor_is_one_array_and_nothing_else(run):
+    done = run("doctor", "--json")
+    assert done.stderr == ""
+    assert {finding["name"] for finding in json.loads(done.stdout)} == {
+        "Python", "packages", "clock", "browser", "disk",
+    }  # fmt: skip
