@@ -1,7 +1,7 @@
 """One row per id: which of several rows of one event or exposure stays, whatever the order of arrival.
 
-Rows are the same record when id, environment and name (of event or experiment) are equal and their days are at
-most `dedup_days` apart. Of these the smallest (`received_at`, else the record's own time; file hash; row) stays.
+Rows are the same record when id, environment and name (of event or experiment) are equal and their days are
+at most `dedup_days` apart. The smallest (`received_at`, else the record's own time; file hash; row) stays.
 """
 
 import duckdb
@@ -17,40 +17,37 @@ IDENTITY = {
 
 
 def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_days: int) -> None:
-    """Make the temporary table losers_KIND (file_hash, file_row, occurred_on, path) of rows to leave out.
+    """Make the table losers_KIND (source, file_hash, file_row, occurred_on, path) of rows to leave out.
 
-    Reads `staged_KIND` (the batch) and `lake_KIND` (the lake, with `filename`); `path` is null for rows of the
-    batch, else the lake's file that holds the row.
+    Reads `staged_KIND` (the batch) and `lake_KIND` (the lake's rows of the days around, with `filename`);
+    `path` is null for rows of the batch, else the lake's file that holds the row.
     """
     id_, name, at = (identifier(column) for column in IDENTITY[kind])
     ids = f"SELECT hash({id_}) AS h FROM staged_{kind}"
-    days = con.execute(
-        f"SELECT min(occurred_on) - $1::INTEGER, max(occurred_on) + $1::INTEGER FROM staged_{kind}",
-        [dedup_days],
-    ).fetchall()[0]
+    # Rows of this batch are in the lake already when a crash came after their commit.
+    older = f"FROM lake_{kind} WHERE batch <> $batch"
     # Ids are compared as 64-bit hashes first: most are unique, and only the rest is worth an exact look.
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE suspects AS "
         f"SELECT h FROM ({ids}) GROUP BY h HAVING count(*) > 1 "
-        f"UNION SELECT h FROM (SELECT hash({id_}) AS h FROM lake_{kind} "
-        f"WHERE occurred_on BETWEEN $low AND $high AND batch <> $batch) WHERE h IN ({ids})",
-        {"low": days[0], "high": days[1], "batch": batch},
+        f"UNION SELECT h FROM (SELECT hash({id_}) AS h {older}) WHERE h IN ({ids})",
+        {"batch": batch},
     )
-    shared = f"{id_} AS id, environment, {name} AS name, coalesce(received_at, {at}) AS stamp, occurred_on"
+    contender = f"{id_} AS id, environment, {name} AS name, occurred_on, source, file_hash, file_row"
+    standing = (
+        f"struct_pack(stamp := coalesce(received_at, {at}), file_hash := file_hash, "
+        "file_row := file_row, source := source) AS standing"
+    )
+    is_suspect = f"hash({id_}) IN (SELECT h FROM suspects)"
+    around = f"INTERVAL {int(dedup_days)} DAY"
     con.execute(
-        f"CREATE OR REPLACE TEMP TABLE losers_{kind} AS "
+        f"CREATE OR REPLACE TABLE losers_{kind} AS "
         f"WITH contenders AS ("
-        f"SELECT {shared}, source, file_hash, file_row, NULL AS path FROM staged_{kind} "
-        f"WHERE hash({id_}) IN (SELECT h FROM suspects) "
-        f"UNION ALL SELECT {shared}, source, file_hash, file_row, filename FROM lake_{kind} "
-        f"WHERE occurred_on BETWEEN $low AND $high AND batch <> $batch "
-        f"AND hash({id_}) IN (SELECT h FROM suspects)"
-        "), ranked AS ("
-        "SELECT *, struct_pack(stamp := stamp, file_hash := file_hash, file_row := file_row, source := source) AS standing "
-        "FROM contenders), best AS ("
+        f"SELECT {contender}, {standing}, NULL AS path FROM staged_{kind} WHERE {is_suspect} "
+        f"UNION ALL SELECT {contender}, {standing}, filename {older} AND {is_suspect}"
+        "), best AS ("
         "SELECT *, min(standing) OVER (PARTITION BY id, environment, name ORDER BY occurred_on "
-        f"RANGE BETWEEN INTERVAL {int(dedup_days)} DAY PRECEDING AND INTERVAL {int(dedup_days)} DAY FOLLOWING) "
-        "AS winner FROM ranked) "
+        f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) AS winner FROM contenders) "
         "SELECT source, file_hash, file_row, occurred_on, path FROM best WHERE standing > winner",
-        {"low": days[0], "high": days[1], "batch": batch},
+        {"batch": batch},
     )

@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -24,7 +25,7 @@ from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from lake import faults
 from lake.errors import LakeError
-from lake.sql import identifier, literal, text_list
+from lake.sql import file_list, identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 
 _DUCKDB_TYPES = {delta: duck for duck, delta in DELTA_TYPES.items()}
@@ -69,26 +70,30 @@ def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
     """
     folder = root / table.name
     try:
-        if not (folder / "_delta_log").is_dir():
+        if not exists(root, table):
             folder.mkdir(parents=True, exist_ok=True)
             DeltaTable.create(
                 folder,
-                _schema(table.columns),
+                Schema([_field(column) for column in table.columns]),
                 mode="ignore",
                 partition_by=[table.partition] if table.partition else None,
                 name=table.name,
             )
+            sync(folder / "_delta_log")
+            sync(folder)
+            sync(root)
+            faults.reached(f"{table.name}: made")
         return DeltaTable(folder, version=version)
     except (OSError, DeltaError) as reason:
         raise LakeError(
-            f"{folder}: the lake's table can't be opened or made ({_short(reason)}); make it writable "
+            f"{folder}: the lake's table can't be opened or made ({first_line(reason)}); make it writable "
             "with free space, or take it away to have it made anew"
         ) from reason
 
 
 def exists(root: Path, table: Table) -> bool:
-    """Whether the table was ever made."""
-    return (root / table.name / "_delta_log").is_dir()
+    """Whether the table was ever made; a kill may have left a folder without a first commit."""
+    return DeltaTable.is_deltatable(str(root / table.name))
 
 
 def columns(delta: DeltaTable) -> tuple[Column, ...]:
@@ -98,17 +103,14 @@ def columns(delta: DeltaTable) -> tuple[Column, ...]:
 
 def files(delta: DeltaTable) -> tuple[DataFile, ...]:
     """The snapshot's files, ordered by path."""
-    import pyarrow as pa
-
-    found = [
-        DataFile(
-            path=unquote(row["path"]),
-            rows=row["num_records"] or 0,
-            bytes=row["size_bytes"],
-            partition=_partition_text(row.get("partition")),
-        )
-        for row in pa.table(delta.get_add_actions()).to_pylist()
-    ]
+    actions = delta.get_add_actions(flatten=True)
+    partitions = [name for name in actions.column_names if name.startswith("partition.")]
+    names = ("path", "num_records", "size_bytes", *partitions)
+    columns = (actions.column(name).to_pylist() for name in names)
+    found = (
+        DataFile(unquote(path), rows or 0, size, partition_text(value[0]) if value else None)
+        for path, rows, size, *value in zip(*columns, strict=True)
+    )
     return tuple(sorted(found, key=lambda file: file.path))
 
 
@@ -122,7 +124,7 @@ def relation(
         return f"SELECT {empty} WHERE false"
     listed = ", ".join(identifier(column.name) for column in wanted)
     extra = ", filename = true" if with_filename else ""
-    paths = text_list(str(folder / file.path) for file in data)
+    paths = file_list(folder / file.path for file in data)
     files = f"read_parquet({paths}, union_by_name = true, hive_partitioning = false{extra})"
     declared = TABLES[folder.name].names if folder.name in TABLES else ()
     if added := [column for column in names if column.name not in declared]:
@@ -145,17 +147,15 @@ def write_parquet(
     Raises:
         LakeError: the disk is full or can't be written; nothing is left of the file.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     statement = f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)"
     try:
-        rows: int = con.execute(statement, dict(params or {})).fetchall()[0][0]
-        _sync(target)
-    except (duckdb.IOException, OSError) as reason:
+        with writing(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            rows: int = con.execute(statement, dict(params or {})).fetchall()[0][0]
+            sync(target)
+    except LakeError:
         target.unlink(missing_ok=True)
-        raise LakeError(
-            f"{target}: can't be written ({_short(reason)}); free space on that disk or make it writable, "
-            "then run again: nothing was changed"
-        ) from reason
+        raise
     if rows == 0:
         target.unlink()
         return None
@@ -163,25 +163,35 @@ def write_parquet(
 
 
 def place(folder: Path, table: Table, new: Sequence[NewFile], stem: str) -> list[AddAction]:
-    """Move files from scratch into the table's folder, where no reader sees them before the commit."""
-    actions = []
-    for number, file in enumerate(new):
-        relative = f"{_partition_folder(table, file.partition)}{stem}-{number:04d}.parquet"
-        target = folder / relative
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.path.replace(target)
-        actions.append(
-            AddAction(
-                path=relative,
-                size=target.stat().st_size,
-                partition_values={table.partition: file.partition} if table.partition else {},
-                modification_time=int(time.time() * 1000),
-                data_change=True,
-                # No minima and maxima: those of ids and texts would only swell the log.
-                stats=json.dumps({"numRecords": file.rows}),
-            )
-        )
+    """Move files from scratch into the table's folder, where no reader sees them before the commit.
+
+    Args:
+        folder: of the table.
+        table: its declaration.
+        new: the files.
+        stem: what their names begin with; never used before, so that nothing is ever overwritten.
+    """
+    with writing(folder):
+        actions = [_move(folder, table, file, f"{stem}-{number:04d}") for number, file in enumerate(new)]
+        for moved_into in {(folder / action.path).parent for action in actions} | {folder}:
+            sync(moved_into)
     return actions
+
+
+def _move(folder: Path, table: Table, file: NewFile, name: str) -> AddAction:
+    relative = f"{_partition_folder(table, file.partition)}{name}.parquet"
+    target = folder / relative
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file.path.replace(target)
+    return AddAction(
+        path=relative,
+        size=target.stat().st_size,
+        partition_values={table.partition: file.partition} if table.partition else {},
+        modification_time=int(time.time() * 1000),
+        data_change=True,
+        # No minima and maxima: those of ids and texts would only swell the log.
+        stats=json.dumps({"numRecords": file.rows}),
+    )
 
 
 def removal(table: Table, file: DataFile) -> RemoveAction:
@@ -196,8 +206,9 @@ def removal(table: Table, file: DataFile) -> RemoveAction:
 
 
 def commit(
-    delta: DeltaTable,
+    root: Path,
     table: Table,
+    delta: DeltaTable,
     actions: Sequence[Action],
     *,
     app: tuple[str, int] | None = None,
@@ -205,8 +216,9 @@ def commit(
     """One atomic commit of additions and removals on this very snapshot; the new version.
 
     Args:
-        delta: the snapshot that the actions were worked out from.
+        root: of the lake.
         table: its declaration.
+        delta: the snapshot that the actions were worked out from.
         actions: what to add and remove.
         app: an application and its running number; a number that was committed already is an error.
 
@@ -221,7 +233,9 @@ def commit(
             raise CommitFailedError(f"{table.name}: {app[0]} number {app[1]} was committed before")
         properties = CommitProperties(app_transactions=[Transaction(*app)], max_commit_retries=0)
     faults.reached(f"{table.name}: before commit")
-    try:
+    before = delta.version()
+    log = root / table.name / "_delta_log"
+    with writing(log):
         delta.create_write_transaction(
             list(actions),
             mode="append",
@@ -229,15 +243,12 @@ def commit(
             partition_by=[table.partition] if table.partition else None,
             commit_properties=properties,
         )
-    except CommitFailedError:
-        raise
-    except (OSError, DeltaError) as reason:
-        raise LakeError(
-            f"{delta.table_uri}: the commit can't be written ({_short(reason)}); free space on that disk "
-            "or make it writable, then run again: nothing was changed"
-        ) from reason
+        delta.update_incremental()
+        # What is committed later, in whichever table, must not outlive this on a disk that lost its power.
+        for version in range(before + 1, delta.version() + 1):
+            sync(log / f"{version:020d}.json")
+        sync(log)
     faults.reached(f"{table.name}: after commit")
-    delta.update_incremental()
     return delta.version()
 
 
@@ -256,7 +267,7 @@ def replace(
         if not gone and not added:
             return Written(0, delta.version())
         try:
-            version = commit(delta, table, [*(removal(table, file) for file in gone), *added])
+            version = commit(root, table, delta, [*(removal(table, file) for file in gone), *added])
         except CommitFailedError:
             delta = load(root, table)
             continue
@@ -272,7 +283,7 @@ def append(root: Path, table: Table, new: Sequence[NewFile], stem: str) -> Writt
     if not new:
         return Written(0, delta.version())
     added = place(root / table.name, table, new, stem)
-    version = commit(delta, table, added)
+    version = commit(root, table, delta, added)
     return Written(sum(file.rows for file in new), version, tuple(action.path for action in added))
 
 
@@ -282,19 +293,45 @@ def add_columns(root: Path, table: Table, wanted: Sequence[Column]) -> None:
     known = {column.name for column in columns(delta)}
     fields = [_field(column) for column in wanted if column.name not in known]
     if fields:
-        delta.alter.add_columns(fields)
+        with writing(root / table.name):
+            delta.alter.add_columns(fields)
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Say in a sentence that `target` can't be written, whichever library finds out.
+
+    Raises:
+        LakeError: the disk is full or can't be written.
+    """
+    try:
+        yield
+    except CommitFailedError:
+        raise
+    except (duckdb.IOException, OSError, DeltaError) as reason:
+        raise LakeError(
+            f"{target}: can't be written ({first_line(reason)}); free space on that disk or make it "
+            "writable, then run again: nothing was changed"
+        ) from reason
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def first_line(reason: BaseException) -> str:
+    """What a library says of an error, short enough for a sentence."""
+    return (str(reason).strip().splitlines() or [type(reason).__name__])[0][:300]
 
 
 def partition_text(value: object) -> str:
     """How Delta writes a partition value."""
     return value.isoformat() if isinstance(value, dt.date) else str(value)
-
-
-def _partition_text(partition: Mapping[str, object] | None) -> str | None:
-    if not partition:
-        return None
-    value = next(iter(partition.values()))
-    return None if value is None else partition_text(value)
 
 
 def _partition_folder(table: Table, value: str | None) -> str:
@@ -304,10 +341,6 @@ def _partition_folder(table: Table, value: str | None) -> str:
         return f"occurred_on={value}/"
     # A key in any script becomes a folder of plain letters; its value is in the log and in the file.
     return hashlib.sha256(value.encode()).hexdigest()[:16] + "/"
-
-
-def _schema(wanted: Sequence[Column]) -> Schema:
-    return Schema([_field(column) for column in wanted])
 
 
 def _field(column: Column) -> Field:
@@ -322,16 +355,3 @@ def _duckdb_type(field: Field) -> str:
     if isinstance(kind, ArrayType):
         return _DUCKDB_TYPES[f"{kind.element_type.type}[]"]
     return _DUCKDB_TYPES[kind.type]
-
-
-def _sync(path: Path) -> None:
-    """On disk before a commit speaks of it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _short(reason: BaseException) -> str:
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0][:300]

@@ -1,8 +1,8 @@
 """The one hook by which the fault tests stop a process between two steps of ingestion.
 
 `TENBIN_FAULT=NAME` or `NAME:N` ends the process, as SIGKILL would, when the step NAME is reached (for the
-N-th time). `TENBIN_FAULT_LOG=FILE` appends the name of every step reached, which is how the tests learn where to
-hit. Unset, as always outside the tests, it costs one look-up.
+N-th time). `TENBIN_FAULT_LOG=FILE` appends the name of every step reached, which is how the tests learn where
+to hit. Unset, as always outside the tests, it costs one look-up.
 """
 
 import os

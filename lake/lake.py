@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from lake.tables import DELTA_TYPES, TABLES, Column, Table
 from workspace import Workspace
 
 _TEMP = "temp_directory"
+# DuckDB takes what follows a question mark for options, Delta a backslash for a slash.
+_UNUSABLE = re.compile(r"[?\\\x00-\x1f\ud800-\udfff]")
 PartitionValue = str | dt.date
 
 
@@ -161,7 +164,7 @@ class Lake:
 
     def _configure(self, con: duckdb.DuckDBPyConnection, folder: Path) -> None:
         settings = self.workspace.config.workspace
-        con.execute("SET TimeZone = 'UTC'")
+        con.execute("SET GLOBAL TimeZone = 'UTC'")
         con.execute(f"SET {_TEMP} = {literal(str(folder / 'spill'))}")
         con.execute("SET enable_progress_bar = false")
         try:
@@ -191,7 +194,15 @@ class Lake:
 
 
 def open_lake(workspace: Workspace) -> Lake:
-    """The lake of a workspace; its tables are made when first written."""
+    """The lake of a workspace; its tables are made when first written.
+
+    Raises:
+        LakeError: the workspace lies in a folder whose name the lake's libraries can't handle.
+    """
+    if strange := _UNUSABLE.search(str(workspace.lake)):
+        raise LakeError(
+            f"{workspace.root}: the path of a workspace can't have {strange[0]!r} in it; rename that folder"
+        )
     return Lake(workspace)
 
 

@@ -46,35 +46,36 @@ def scratch(lake: Path) -> Iterator[Path]:
     """
     base = lake / ".scratch"
     name = uuid.uuid4().hex
+    folder, lock_file, descriptor = base / name, base / f"{name}.lock", None
     try:
         base.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(base / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        # Locked before it has the name by which others look for folders without an owner.
+        descriptor = os.open(base / f"{name}.new", os.O_RDWR | os.O_CREAT, 0o644)
+        _try_lock(descriptor)
+        (base / f"{name}.new").rename(lock_file)
+        folder.mkdir()
+        _clear_dead(base)
     except OSError as reason:
+        if descriptor is not None:
+            os.close(descriptor)
         raise LakeError(
             f"{base}: can't be written ({reason}); make it writable with free space, then run again"
         ) from None
-    folder = base / name
     try:
-        _try_lock(descriptor)
-        _clear_dead(base, keep=name)
-        folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        (base / f"{name}.lock").unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
         os.close(descriptor)
 
 
-def _clear_dead(base: Path, *, keep: str) -> None:
+def _clear_dead(base: Path) -> None:
     """Remove the folders whose owner no longer holds their lock."""
     for file in base.glob("*.lock"):
-        if file.stem == keep:
-            continue
         with suppress(OSError):
             descriptor = os.open(file, os.O_RDWR)
             try:
-                # A second of grace for one who has made the file and not locked it yet.
-                if time.time() - file.stat().st_mtime > 1 and _try_lock(descriptor):
+                if _try_lock(descriptor):
                     shutil.rmtree(base / file.stem, ignore_errors=True)
                     file.unlink(missing_ok=True)
             finally:

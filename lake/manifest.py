@@ -1,7 +1,7 @@
 """Which files were ingested, which are new, and which batch a crash left unfinished: the table `ingested`.
 
-A batch's plan is one Parquet file of `ingested` whose counts are null; when the batch is through, it is replaced
-by the same rows with their counts. So every file has one row, and a null count says "not finished".
+A batch's plan is one Parquet file of `ingested` whose counts are null; when the batch is through, it is
+replaced by the same rows with their counts. So every file has one row, and a null count says "not finished".
 """
 
 import dataclasses
@@ -32,6 +32,7 @@ class PlannedFile:
     sha256: str
     bytes: int
     modified_ns: int
+    is_copy: bool = False  # of a file of its source that came before: all its rows are duplicates
 
     def check_unchanged(self) -> None:
         """Refuse a file that was written to while it was read.
@@ -39,8 +40,7 @@ class PlannedFile:
         Raises:
             LakeError: size or time are not those of the plan.
         """
-        stat = self.file.path.stat()
-        if (stat.st_size, stat.st_mtime_ns) != (self.bytes, self.modified_ns):
+        if _state(self.file) != (self.bytes, self.modified_ns):
             raise _changed(self.file.name)
 
 
@@ -66,88 +66,110 @@ class _Known:
     rows: int | None
 
 
-def pending(lake: Lake, found: Sequence[SourceFile]) -> Planned | None:
-    """The batch that was planned and not finished; None when there is none.
+def plans(
+    lake: Lake, found: Sequence[SourceFile], *, limit_bytes: int, limit_files: int
+) -> Iterator[Planned]:
+    """The batch that was planned and not finished, if there is one; then the new files, in bounded batches.
+
+    Args:
+        lake: whose table `ingested` says what came before; read again when the first batch is through.
+        found: every file of every source.
+        limit_bytes: of a batch, unless it is a single file.
+        limit_files: of a batch.
 
     Raises:
-        LakeError: one of its files has gone or changed.
+        LakeError: a file that was ingested has gone half-way, has other content now, or its source another
+            definition.
     """
-    known = [entry for entry in _known(lake) if entry.rows is None]
-    if not known:
+    if (unfinished := _unfinished(_known(lake), found)) is not None:
+        yield unfinished
+    entries = _known(lake)
+    batch = max((entry.batch for entry in entries), default=0)
+    seen = {(entry.source, entry.kind, entry.file_hash) for entry in entries}
+    chosen: list[PlannedFile] = []
+    size = 0
+    for file in _new(entries, found):
+        planned = _hashed(file)
+        if chosen and (size + planned.bytes > limit_bytes or len(chosen) >= limit_files):
+            batch += 1
+            yield Planned(batch, tuple(chosen))
+            chosen, size = [], 0
+        chosen.append(_noted(planned, seen))
+        size += planned.bytes
+    if chosen:
+        yield Planned(batch + 1, tuple(chosen))
+
+
+def record_plan(lake: Lake, plan: Planned, stem: str, folder: Path) -> None:
+    """Commit the batch's manifest."""
+    if plan.is_recorded:
+        return
+    snapshot = delta.load(lake.root, _TABLE)
+    new = _write(lake, plan, folder / "plan.parquet", None)
+    actions = delta.place(lake.root / _TABLE.name, _TABLE, [new], f"{stem}-plan")
+    delta.commit(lake.root, _TABLE, snapshot, actions, app=(_PLAN, plan.batch))
+
+
+def record_counts(
+    lake: Lake,
+    plan: Planned,
+    read: Sequence[ReadFile],
+    *,
+    duplicates: Mapping[int, int],
+    stem: str,
+    folder: Path,
+) -> None:
+    """Commit the counts in place of the plan: the batch is finished."""
+    snapshot = delta.load(lake.root, _TABLE)
+    counts = [(item.rows, item.quarantined, duplicates.get(item.number, 0)) for item in read]
+    new = _write(lake, plan, folder / "counts.parquet", counts)
+    gone = [file for file in delta.files(snapshot) if file.path.startswith(f"b{plan.batch:08d}-")]
+    actions: list[delta.Action] = [
+        *delta.place(lake.root / _TABLE.name, _TABLE, [new], f"{stem}-done"),
+        *(delta.removal(_TABLE, file) for file in gone),
+    ]
+    delta.commit(lake.root, _TABLE, snapshot, actions, app=(APP, plan.batch))
+
+
+def _unfinished(entries: Sequence[_Known], found: Sequence[SourceFile]) -> Planned | None:
+    begun = [entry for entry in entries if entry.rows is None]
+    if not begun:
         return None
     by_name: dict[tuple[str, str, str], SourceFile] = {
         (file.source, file.kind, file.name): file for file in found
     }
+    seen = {(entry.source, entry.kind, entry.file_hash) for entry in entries if entry.rows is not None}
     files = []
-    for entry in known:
+    for entry in begun:
         file = by_name.get((entry.source, entry.kind, entry.path))
-        if file is None or not file.path.exists():
+        if file is None:
             raise LakeError(
                 f'{entry.path}: this file of source "{entry.source}" is gone, and its ingestion had begun; '
                 "put it and its source back as they were, then run again"
             )
-        files.append(_same(file, entry))
-    return Planned(known[0].batch, tuple(files), is_recorded=True)
+        files.append(_noted(_same(file, entry), seen))
+    return Planned(begun[0].batch, tuple(files), is_recorded=True)
 
 
-def plan_files(
-    lake: Lake, found: Sequence[SourceFile], *, limit_bytes: int, limit_files: int
-) -> Iterator[Planned]:
-    """The new files, in batches of a bounded size.
-
-    Raises:
-        LakeError: a file that was ingested has other content now, or its source another definition.
-    """
-    entries = _known(lake)
-    known: dict[tuple[str, str, str], _Known] = {
-        (entry.source, entry.kind, entry.path): entry for entry in entries
-    }
-    new: list[SourceFile] = []
+def _new(entries: Sequence[_Known], found: Sequence[SourceFile]) -> list[SourceFile]:
+    """The files that were not ingested yet, after a look at those that were."""
+    known = {(entry.source, entry.kind, entry.path): entry for entry in entries}
+    new = []
     for file in found:
         entry = known.get((file.source, file.kind, file.name))
         if entry is None:
             new.append(file)
         else:
             _same(file, entry)
-    batch = max((entry.batch for entry in entries), default=0)
-    chosen: list[PlannedFile] = []
-    size = 0
-    for file in new:
-        planned = _hashed(file)
-        if chosen and (size + planned.bytes > limit_bytes or len(chosen) >= limit_files):
-            batch += 1
-            yield Planned(batch, tuple(chosen))
-            chosen, size = [], 0
-        chosen.append(planned)
-        size += planned.bytes
-    if chosen:
-        yield Planned(batch + 1, tuple(chosen))
+    return new
 
 
-def record_plan(lake: Lake, plan: Planned, folder: Path) -> None:
-    """Commit the batch's manifest."""
-    if plan.is_recorded:
-        return
-    snapshot = delta.load(lake.root, _TABLE)
-    new = _write(lake, plan, folder / "plan.parquet", None)
-    actions = delta.place(lake.root / _TABLE.name, _TABLE, [new], f"b{plan.batch:08d}-plan")
-    delta.commit(snapshot, _TABLE, actions, app=(_PLAN, plan.batch))
-
-
-def record_counts(
-    lake: Lake, plan: Planned, read: Sequence[ReadFile], duplicates: Mapping[int, int], folder: Path
-) -> None:
-    """Commit the counts in place of the plan: the batch is finished."""
-    snapshot = delta.load(lake.root, _TABLE)
-    counts = [(item.rows, item.quarantined, duplicates.get(item.number, 0)) for item in read]
-    new = _write(lake, plan, folder / "counts.parquet", counts)
-    stem = f"b{plan.batch:08d}"
-    gone = [file for file in delta.files(snapshot) if file.path.startswith(f"{stem}-plan")]
-    actions: list[delta.Action] = [
-        *delta.place(lake.root / _TABLE.name, _TABLE, [new], f"{stem}-done"),
-        *(delta.removal(_TABLE, file) for file in gone),
-    ]
-    delta.commit(snapshot, _TABLE, actions, app=(APP, plan.batch))
+def _noted(planned: PlannedFile, seen: set[tuple[str, str, str]]) -> PlannedFile:
+    """The file, marked when its content came before."""
+    content = (planned.file.source, planned.file.kind, planned.sha256)
+    is_copy = content in seen
+    seen.add(content)
+    return dataclasses.replace(planned, is_copy=is_copy)
 
 
 def _write(
@@ -189,21 +211,22 @@ def _known(lake: Lake) -> list[_Known]:
     fields = [field.name for field in dataclasses.fields(_Known)]
     with duckdb.connect(":memory:") as con:
         rows = con.execute(
-            f"SELECT {', '.join(fields)} FROM ({lake.relation('ingested')}) ORDER BY batch, source, kind, path"
+            f"SELECT {', '.join(fields)} FROM ({lake.relation('ingested')}) "
+            "ORDER BY batch, source, kind, path"
         ).fetchall()
     return [_Known(*row) for row in rows]
 
 
 def _hashed(file: SourceFile) -> PlannedFile:
     digest = hashlib.sha256()
+    size, modified_ns = _state(file)
     try:
-        before = file.path.stat()
         with file.path.open("rb") as stream:
             while chunk := stream.read(_CHUNK):
                 digest.update(chunk)
     except OSError as reason:
-        raise LakeError(f"{file.name}: can't be read ({reason.strerror}); make it a readable file") from None
-    planned = PlannedFile(file, digest.hexdigest(), before.st_size, before.st_mtime_ns)
+        raise _unreadable(file, reason) from None
+    planned = PlannedFile(file, digest.hexdigest(), size, modified_ns)
     planned.check_unchanged()
     return planned
 
@@ -212,16 +235,28 @@ def _same(file: SourceFile, entry: _Known) -> PlannedFile:
     """The file as planned, once it is known to have the same content and meaning as then."""
     if file.mapping.definition != entry.definition and file.source != LANDING:
         raise LakeError(
-            f"tenbin.toml: sources.{file.source} was changed after {file.name} had been ingested by it; put the "
-            "definition back, give the new one another name, or remove lake/ to read everything again"
+            f"tenbin.toml: sources.{file.source} was changed after {file.name} had been ingested by it; put "
+            "the definition back, give the new one another name, or remove lake/ to read everything again"
         )
-    stat = file.path.stat()
-    if (stat.st_size, stat.st_mtime_ns) != (entry.bytes, entry.modified_ns):
-        fresh = _hashed(file)
-        if fresh.sha256 != entry.file_hash:
-            raise _changed(file.name)
-        return fresh
-    return PlannedFile(file, entry.file_hash, entry.bytes, entry.modified_ns)
+    if _state(file) == (entry.bytes, entry.modified_ns):
+        return PlannedFile(file, entry.file_hash, entry.bytes, entry.modified_ns)
+    fresh = _hashed(file)
+    if fresh.sha256 != entry.file_hash:
+        raise _changed(file.name)
+    return fresh
+
+
+def _state(file: SourceFile) -> tuple[int, int]:
+    """Size and time of the last change: while they stay, the content is taken to be the same."""
+    try:
+        stat = file.path.stat()
+    except OSError as reason:
+        raise _unreadable(file, reason) from None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _unreadable(file: SourceFile, reason: OSError) -> LakeError:
+    return LakeError(f"{file.name}: can't be read ({reason.strerror}); make it a readable file")
 
 
 def _changed(name: str) -> LakeError:

@@ -1,23 +1,28 @@
-"""Files → staged rows: one typed pass by DuckDB; a file with a bad line goes once more by the slow road.
+"""Files → staged rows: one pass by DuckDB; the bad rows of a text file are then located by `textfiles`.
 
 A staged row has the columns of its kind, the number of its file, and `reason` when it is no record.
 """
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import duckdb
 
 from lake import textfiles
+from lake.delta import first_line
 from lake.errors import LakeError
 from lake.expressions import STAGED, record_select
 from lake.sources import LANDING, SourceFile
-from lake.sql import identifier, literal
+from lake.sql import file_literal, identifier, literal
 from workspace import suggest
 
-_CHUNK = 20_000
+_PAGE = 20_000
+
+# Rows that are bad, as (row, reason) in their order → where they are, as (line, reason, raw text).
+Located = Iterator[tuple[int, str, str]]
+Locate = Callable[[Iterator[tuple[int, str]]], Located]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,122 +39,114 @@ def make_stage(con: duckdb.DuckDBPyConnection) -> None:
     """Empty staging tables, one per kind, and one for quarantined rows."""
     for kind, columns in STAGED.items():
         listed = ", ".join(f"{identifier(name)} {type_}" for name, type_ in columns)
-        con.execute(f"CREATE OR REPLACE TEMP TABLE stage_{kind} (file_no INTEGER, reason VARCHAR, {listed})")
-    con.execute(
-        "CREATE OR REPLACE TEMP TABLE stage_quarantine "
-        "(file_no INTEGER, line BIGINT, reason VARCHAR, raw VARCHAR)"
-    )
+        con.execute(f"CREATE TABLE stage_{kind} (file_no INTEGER, reason VARCHAR, {listed})")
+    con.execute("CREATE TABLE stage_quarantine (file_no INTEGER, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
 def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> ReadFile:
     """Append the rows of one file to its kind's staging table, in the order of the file.
 
+    Args:
+        con: a session with staging tables.
+        file: to be read.
+        number: of the file within the batch.
+        scratch: an empty folder for what is needed meanwhile.
+
     Raises:
         LakeError: the file can't be read, or lacks a column that its source names.
     """
-    textfiles.check_readable(file.path, file.name)
-    first = _count(con, file)
+    start = _count(con, f"SELECT count(*) FROM stage_{file.kind}")
     try:
-        read = _READERS[file.format](con, file, number, scratch)
-    except duckdb.IOException as reason:
+        locate = _READERS[file.format](con, file, number, scratch)
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as reason:
         raise LakeError(
-            f"{file.name}: can't be read ({_first_line(reason)}); it must be whole and readable, and the "
-            "lake's disk needs free space for the work"
+            f"{file.name}: can't be read ({first_line(reason)}); mend or remove the file, or free space on "
+            "the lake's disk if that is the reason"
         ) from reason
-    except duckdb.InvalidInputException as reason:
-        raise LakeError(
-            f"{file.name}: can't be read ({_first_line(reason)}); mend or remove the file"
-        ) from reason
-    bad, rejected = read
-    rows = _count(con, file) - first + rejected
-    return ReadFile(number, first, rows, bad)
+    rows = _count(con, f"SELECT count(*) FROM stage_{file.kind}") - start
+    bad = _count(con, f"SELECT count(reason) FROM stage_{file.kind} WHERE rowid >= $1", start)
+    if bad:
+        _quarantine(con, number, locate(_bad_rows(con, file.kind, start)))
+    return ReadFile(number, start, rows, bad)
 
 
-def _ndjson(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> tuple[int, int]:
-    types = dict.fromkeys(file.mapping.columns, "JSON")
-    first = _count(con, file)
-    known: dict[int, str] = {}
-    try:
-        _insert(con, file, number, types, _read_json(file.path, types))
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        mended = scratch / f"mended-{number}.ndjson"
-        known = textfiles.mend_ndjson(file.path, mended, also_bad={})
+def _ndjson(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> Locate:
+    path = textfiles.plain(file.path, file.name, scratch)
+    types = _json_types(file)
+    if textfiles.has_bom(path) or not _is_inserted(con, file, number, types, _read_json(path, types)):
+        mended = scratch / "mended"
+        textfiles.mend_ndjson(path, mended)
         _insert(con, file, number, types, _read_json(mended, types))
-        mended.unlink()
-        _overrule(con, file, first, known)
-    bad = _bad_rows(con, file, first)
-    _check_columns_seen(con, file, first, bad)
-    _quarantine(
-        con,
-        number,
-        ((line, bad[row], raw) for row, line, raw in textfiles.locate_ndjson(file.path, list(bad))),
-    )
-    return len(bad), 0
+    _check_keys(con, file, number, path)
+    return lambda bad: textfiles.locate_ndjson(path, bad)
 
 
-def _csv(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> tuple[int, int]:
-    del scratch
-    delimiter, header = textfiles.csv_header(file.path, file.name)
+def _csv(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> Locate:
+    path = textfiles.plain(file.path, file.name, scratch)
+    delimiter, header = textfiles.csv_header(path, file.name)
     _check_header(file, header)
-    types = dict.fromkeys(header, "VARCHAR")
-    listed = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header)
-    common = (
-        f"{literal(str(file.path))}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
-        f"quote = '\"', escape = '\"', columns = {{{listed}}}, max_line_size = {textfiles.MAX_LINE_BYTES}"
-    )
-    first = _count(con, file)
-    rejected: dict[int, str] = {}
-    try:
-        _insert(con, file, number, types, f"read_csv({common})")
-    except (duckdb.InvalidInputException, duckdb.ConversionException):
-        tables = "rejects_table = 'csv_rejects', rejects_scan = 'csv_scans'"
-        con.execute("DROP TABLE IF EXISTS csv_rejects; DROP TABLE IF EXISTS csv_scans")
-        _insert(con, file, number, types, f"read_csv({common}, store_rejects = true, {tables})")
-        rejected = {
-            record: f"the line is not valid CSV: {str(message).splitlines()[0]}"
-            for record, message in con.execute(
-                "SELECT line, first(error_message ORDER BY column_idx) FROM csv_rejects GROUP BY line"
-            ).fetchall()
-        }
-    bad = _bad_rows(con, file, first)
-    if bad or rejected:
-        found = textfiles.locate_csv(file.path, list(bad), delimiter=delimiter, rejected=rejected)
-        _quarantine(
-            con, number, ((line, bad[row] if row > 0 else rejected[-row], raw) for row, line, raw in found)
-        )
-    return len(bad) + len(rejected), len(rejected)
+    # Only columns that are asked for keep their name; what others are called is of no interest.
+    names = [name if name in file.mapping.columns else f"{n} unread" for n, name in enumerate(header)]
+    types = dict.fromkeys(names, "VARCHAR")
+    if not _is_inserted(con, file, number, types, _read_csv(path, types, delimiter)):
+        mended = scratch / "mended"
+        textfiles.mend_csv(path, mended, delimiter, header)
+        _insert(con, file, number, types, _read_csv(mended, types, delimiter))
+    return lambda bad: textfiles.locate_csv(path, delimiter, len(header), bad)
 
 
-def _parquet(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> tuple[int, int]:
-    del scratch
-    relation = f"read_parquet({literal(str(file.path))}, hive_partitioning = false)"
-    described = con.execute(f"DESCRIBE SELECT * FROM {relation}").fetchall()
+def _parquet(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> Locate:
+    path = textfiles.plain(file.path, file.name, scratch)
+    relation = f"read_parquet({file_literal(path)}, hive_partitioning = false, file_row_number = true)"
+    described = con.execute(f"DESCRIBE SELECT * EXCLUDE file_row_number FROM {relation}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
     _check_header(file, tuple(types))
-    first = _count(con, file)
     _insert(con, file, number, types, relation)
-    bad = _bad_rows(con, file, first)
-    if bad:
-        raws = con.execute(
-            f"SELECT file_row_number + 1, left(CAST(to_json(r) AS VARCHAR), {textfiles.RAW_CHARS}) FROM "
-            f"read_parquet({literal(str(file.path))}, hive_partitioning = false, file_row_number = true) AS r "
-            "WHERE file_row_number + 1 IN (SELECT unnest($rows)) ORDER BY 1",
-            {"rows": list(bad)},
-        ).fetchall()
-        _quarantine(con, number, ((row, bad[row], raw) for row, raw in raws))
-    return len(bad), 0
+    return lambda bad: _locate_parquet(con, relation, bad)
 
 
 _READERS = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}
 
 
+def _json_types(file: SourceFile) -> dict[str, str]:
+    """The unit id and the object must be told from a text of the same look; of all else the text will do."""
+    kept = {file.mapping.fields["unit_id"].column}
+    if file.mapping.object_columns is None:
+        kept.add(file.mapping.fields[file.mapping.object_field].column)
+    else:
+        kept |= set(file.mapping.object_columns)
+    return {name: "JSON" if name in kept else "VARCHAR" for name in file.mapping.columns}
+
+
 def _read_json(path: Path, types: Mapping[str, str]) -> str:
-    # One column of type JSON alone would be given the whole line, so `records` is said.
+    # One column of type JSON alone would be given the whole line, so `records` is said. A bad line becomes a
+    # row of nulls (`ignore_errors`), which has no unit id and so gets a reason; of a repeated key the first
+    # value counts.
     listed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
     return (
-        f"read_json({literal(str(path))}, columns = {{{listed}}}, format = 'newline_delimited', records = true, "
+        f"read_json({file_literal(path)}, columns = {{{listed}}}, format = 'newline_delimited', "
+        "records = true, ignore_errors = true, compression = 'none', "
         f"maximum_object_size = {textfiles.MAX_LINE_BYTES})"
     )
+
+
+def _read_csv(path: Path, types: Mapping[str, str], delimiter: str) -> str:
+    listed = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in types.items())
+    return (
+        f"read_csv({file_literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
+        f"quote = '\"', escape = '\"', columns = {{{listed}}}, compression = 'none', "
+        f"max_line_size = {textfiles.MAX_LINE_BYTES})"
+    )
+
+
+def _is_inserted(
+    con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, types: Mapping[str, str], relation: str
+) -> bool:
+    try:
+        _insert(con, file, number, types, relation)
+    except (duckdb.InvalidInputException, duckdb.ConversionException):
+        return False
+    return True
 
 
 def _insert(
@@ -163,82 +160,76 @@ def _insert(
     )
 
 
-def _count(con: duckdb.DuckDBPyConnection, file: SourceFile) -> int:
-    count: int = con.execute(f"SELECT count(*) FROM stage_{file.kind}").fetchall()[0][0]
+def _count(con: duckdb.DuckDBPyConnection, sql: str, *params: int) -> int:
+    count: int = con.execute(sql, list(params)).fetchall()[0][0]
     return count
 
 
-def _bad_rows(con: duckdb.DuckDBPyConnection, file: SourceFile, first: int) -> dict[int, str]:
-    """Row number in the file → reason, ascending."""
-    return dict(
-        con.execute(
-            f"SELECT rowid - $first + 1, reason FROM stage_{file.kind} "
-            "WHERE rowid >= $first AND reason IS NOT NULL ORDER BY rowid",
-            {"first": first},
+def _bad_rows(con: duckdb.DuckDBPyConnection, kind: str, start: int) -> Iterator[tuple[int, str]]:
+    """(row number in the file, reason), ascending; a page at a time, however many they are."""
+    last = start - 1
+    while page := con.execute(
+        f"SELECT rowid, reason FROM stage_{kind} WHERE rowid > $last AND reason IS NOT NULL "
+        f"ORDER BY rowid LIMIT {_PAGE}",
+        {"last": last},
+    ).fetchall():
+        yield from ((rowid - start + 1, reason) for rowid, reason in page)
+        last = page[-1][0]
+
+
+def _locate_parquet(con: duckdb.DuckDBPyConnection, relation: str, bad: Iterator[tuple[int, str]]) -> Located:
+    while page := dict(islice(bad, _PAGE)):
+        raws = con.execute(
+            f"SELECT file_row_number + 1, left(CAST(to_json(r) AS VARCHAR), {textfiles.RAW_CHARS}) FROM "
+            f"(SELECT * FROM {relation}) AS r WHERE file_row_number + 1 IN (SELECT unnest($rows)) ORDER BY 1",
+            {"rows": list(page)},
         ).fetchall()
-    )
+        yield from ((row, page[row], raw) for row, raw in raws)
 
 
-def _overrule(con: duckdb.DuckDBPyConnection, file: SourceFile, first: int, known: Mapping[int, str]) -> None:
-    """Give the rows that stand for bad lines the reason that the slow road found."""
-    if not known:
-        return
-    con.execute(
-        f"UPDATE stage_{file.kind} SET reason = k.reason "
-        "FROM (SELECT unnest($rows) AS row, unnest($reasons) AS reason) AS k "
-        f"WHERE stage_{file.kind}.rowid = k.row + $first - 1",
-        {"rows": list(known), "reasons": list(known.values()), "first": first},
-    )
-
-
-def _quarantine(con: duckdb.DuckDBPyConnection, number: int, found: Iterator[tuple[int, str, str]]) -> None:
-    chunk: list[tuple[int, str, str]] = []
-
-    def flush() -> None:
-        if not chunk:
-            return
-        lines, reasons, raws = map(list, zip(*chunk, strict=True))
+def _quarantine(con: duckdb.DuckDBPyConnection, number: int, found: Located) -> None:
+    while page := list(islice(found, _PAGE)):
+        lines, reasons, raws = map(list, zip(*page, strict=True))
         con.execute(
             "INSERT INTO stage_quarantine SELECT $number, unnest($lines), unnest($reasons), unnest($raws)",
             {"number": number, "lines": lines, "reasons": reasons, "raws": raws},
         )
-        chunk.clear()
-
-    for item in found:
-        chunk.append(item)
-        if len(chunk) >= _CHUNK:
-            flush()
-    flush()
 
 
-def _check_header(file: SourceFile, header: tuple[str, ...]) -> None:
+def _check_header(file: SourceFile, header: Sequence[str]) -> None:
+    """Every column that is needed is there, and once.
+
+    Raises:
+        LakeError: it is not.
+    """
     for column in file.mapping.required_columns:
         if column not in header:
             where = "" if file.source == LANDING else f" that sources.{file.source} in tenbin.toml names"
             raise LakeError(
                 f'{file.name}: there is no column "{column}"{where}; {suggest(column, list(header))}'
             )
-
-
-def _check_columns_seen(
-    con: duckdb.DuckDBPyConnection, file: SourceFile, first: int, bad: Mapping[int, str]
-) -> None:
-    """A key that a mapping needs and that no line of a foreign file has was renamed or misspelt."""
-    rows = _count(con, file) - first
-    if file.source == LANDING or not rows or len(bad) < rows:
-        return
-    seen: set[str] = set()
-    for _, _, content in textfiles.ndjson_lines(file.path):
-        if textfiles.ndjson_problem(content) is None:
-            seen |= json.loads(content).keys()
-    needed = [field.column for field in file.mapping.fields.values() if field.required and field.column]
-    for column in needed:
-        if seen and column not in seen:
+    for column in file.mapping.columns:
+        if (times := header.count(column)) > 1:
             raise LakeError(
-                f'{file.name}: there is no key "{column}" that sources.{file.source} in tenbin.toml names; '
-                f"{suggest(column, sorted(seen))}"
+                f'{file.name}: {times} columns are called "{column}"; give each a name of its own'
             )
 
 
-def _first_line(reason: BaseException) -> str:
-    return (str(reason).strip().splitlines() or ["unknown reason"])[0][:300]
+def _check_keys(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, path: Path) -> None:
+    """A key that a mapping needs and that no line of a foreign file has was renamed or misspelt.
+
+    Raises:
+        LakeError: there is such a key.
+    """
+    rows, bad = con.execute(
+        f"SELECT count(*), count(reason) FROM stage_{file.kind} WHERE file_no = $1", [number]
+    ).fetchall()[0]
+    if file.source == LANDING or bad < rows or rows == 0:
+        return
+    seen = textfiles.ndjson_keys(path)
+    for field in file.mapping.fields.values():
+        if seen and field.required and field.column and field.column not in seen:
+            raise LakeError(
+                f'{file.name}: there is no key "{field.column}" that sources.{file.source} in tenbin.toml '
+                f"names; {suggest(field.column, sorted(seen))}"
+            )

@@ -1,4 +1,4 @@
-"""`tenbin.toml`'s sources, and the built-in `landing` source, as files and as a mapping onto record fields."""
+"""`tenbin.toml`'s sources and the built-in `landing` source, as files and as mappings onto record fields."""
 
 import dataclasses
 import glob
@@ -6,12 +6,13 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import duckdb
 import msgspec
 
 from assignments.records import CONTRACTS, RecordKind
 from lake.errors import LakeError
-from workspace import Source, Workspace
 from workspace import Column as SourceColumn
+from workspace import Source, Workspace
 
 LANDING = "landing"
 FORMATS = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "parquet": "parquet"}
@@ -100,34 +101,37 @@ def _source_files(
     workspace: Workspace, name: str, source: Source, mapping: RecordMap
 ) -> Iterator[SourceFile]:
     where = f"{workspace.toml}: sources.{name}.path"
-    pattern = Path(source.path) if Path(source.path).is_absolute() else workspace.root / source.path
-    if pattern.is_dir():
-        paths = [path for path in pattern.iterdir() if not path.is_dir() and _format(path) is not None]
-    elif pattern.is_file():
-        paths = [pattern]
-    else:
-        # The workspace's own name is no pattern, whatever characters it has.
-        root = Path("/") if Path(source.path).is_absolute() else workspace.root
-        relative = str(pattern.relative_to(root)) if root == Path("/") else source.path
-        paths = [root / item for item in glob.glob(relative, root_dir=root, recursive=True)]
-        paths = [path for path in paths if not path.is_dir()]
+    paths = _matching(workspace.root, source)
     if not paths:
         raise LakeError(
             f'{where}: no file matches "{source.path}"; a path is taken from the workspace\'s own directory, '
             "put files there or mend the path"
         )
+    is_absolute = Path(source.path).is_absolute()
     for path in paths:
-        kind = source.format or _format(path)
-        if kind is None:
+        form = source.format or _format(path)
+        if form is None:
             raise LakeError(
                 f'{where}: the format of "{path}" can\'t be told from its name; add format = "csv", '
                 '"ndjson" or "parquet"'
             )
-        if Path(source.path).is_absolute():
-            shown = str(path)
-        else:
-            shown = str(path.relative_to(workspace.root))
-        yield SourceFile(path, shown, kind, mapping)
+        shown = str(path) if is_absolute else str(path.relative_to(workspace.root))
+        yield SourceFile(_checked(path, shown), shown, form, mapping)
+
+
+def _matching(root: Path, source: Source) -> list[Path]:
+    """A directory stands for its files of known formats, a file for itself, anything else is a pattern."""
+    path = root / source.path
+    if path.is_dir():
+        return [item for item in path.iterdir() if _format(item) is not None and _is_offered(item)]
+    if path.is_file():
+        return [path]
+    # The workspace's own name is no pattern, whatever characters it has.
+    base, pattern = (
+        (Path("/"), source.path.lstrip("/")) if Path(source.path).is_absolute() else (root, source.path)
+    )
+    found = [base / item for item in glob.glob(pattern, root_dir=base, recursive=True)]  # noqa: PTH207
+    return [item for item in found if _is_offered(item)]
 
 
 def _landing(workspace: Workspace) -> Iterator[SourceFile]:
@@ -136,12 +140,33 @@ def _landing(workspace: Workspace) -> Iterator[SourceFile]:
         if not folder.is_dir():
             continue
         mapping = _record_map(kind)
-        for path in sorted(folder.rglob("*")):
+        for path in folder.rglob("*"):
+            form = _format(path)
             # Segments that are not sealed yet have another suffix or a leading dot.
-            kind_of_file = _format(path)
-            if path.is_dir() or path.name.startswith(".") or kind_of_file is None:
-                continue
-            yield SourceFile(path, str(path.relative_to(workspace.root)), kind_of_file, mapping)
+            if form is not None and _is_offered(path):
+                shown = str(path.relative_to(workspace.root))
+                yield SourceFile(_checked(path, shown), shown, form, mapping)
+
+
+def _is_offered(path: Path) -> bool:
+    return not path.is_dir() and not path.name.startswith(".")
+
+
+def _checked(path: Path, shown: str) -> Path:
+    """The path, once it is known to lead to a file whose name can be written down.
+
+    Raises:
+        LakeError: it is not so.
+    """
+    if not path.is_file():
+        raise LakeError(
+            f"{shown}: can't be read: it is no file, or a link to nothing; mend it or take it away"
+        )
+    if not shown.isprintable():
+        raise LakeError(
+            f"{shown!r}: the file's name has characters that can't be shown or are not UTF-8; rename the file"
+        )
+    return path
 
 
 def _format(path: Path) -> str | None:
@@ -178,6 +203,7 @@ def _mapping(workspace: Workspace, name: str, source: Source) -> RecordMap:
             id_from = str(given)
             continue
         if isinstance(given, SourceColumn):
+            _check_format(given.format, f"{workspace.toml}: sources.{name}.{field.name}.format")
             fields[field.name] = FieldMap(
                 column=given.column,
                 format=given.format,
@@ -190,4 +216,29 @@ def _mapping(workspace: Workspace, name: str, source: Source) -> RecordMap:
             fields[field.name] = FieldMap(constant=str(field.default))
     columns = source.properties if kind == "events" else source.attributes
     definition = hashlib.sha256(msgspec.json.encode([source, zone], order="sorted")).hexdigest()[:16]
-    return RecordMap(name, kind, fields, id_field, id_from, _OBJECTS[kind], columns, definition)
+    mapping = RecordMap(name, kind, fields, id_field, id_from, _OBJECTS[kind], columns, definition)
+    _check_columns(mapping.columns, f"{workspace.toml}: sources.{name}")
+    return mapping
+
+
+def _check_format(pattern: str | None, where: str) -> None:
+    if pattern is None:
+        return
+    try:
+        duckdb.execute("SELECT try_strptime('', $1)", [pattern]).fetchall()
+    except duckdb.Error:
+        raise LakeError(
+            f'{where}: "{pattern}" is no format of a time; write one such as "%Y-%m-%d %H:%M:%S"'
+        ) from None
+
+
+def _check_columns(columns: tuple[str, ...], where: str) -> None:
+    """SQL takes names that differ only in case for one."""
+    seen: dict[str, str] = {}
+    for column in columns:
+        other = seen.setdefault(column.casefold(), column)
+        if other != column:
+            raise LakeError(
+                f'{where}: the columns "{other}" and "{column}" differ only in case and can\'t both be read; '
+                "rename one of them in a copy of the file"
+            )

@@ -1,8 +1,12 @@
-"""Names and values as SQL text, through sqlglot: the one place where quoting happens."""
+"""Names, values and paths as SQL text: the one place where quoting happens."""
 
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from sqlglot import exp
+
+_PATTERN_CHARS = re.compile(r"[\[*?]")
 
 
 def identifier(name: str) -> str:
@@ -15,6 +19,11 @@ def literal(value: str) -> str:
     return exp.Literal.string(value).sql(dialect="duckdb")
 
 
-def text_list(values: Iterable[str]) -> str:
-    """A list of texts, for the places where DuckDB takes no parameter."""
-    return "[" + ", ".join(literal(value) for value in values) + "]"
+def file_literal(path: Path) -> str:
+    """A quoted path that is read as this one file: the readers take `[`, `*` and `?` for patterns."""
+    return literal(_PATTERN_CHARS.sub(r"[\g<0>]", str(path)))
+
+
+def file_list(paths: Iterable[Path]) -> str:
+    """A list of such paths."""
+    return "[" + ", ".join(map(file_literal, paths)) + "]"

@@ -1,68 +1,104 @@
-"""The slow road through a text file: exact line numbers, raw text and reasons, a line at a time.
+"""Text files a line at a time: unpacked, checked to their end, and their bad rows located.
 
-DuckDB reads files fast and says of a bad row neither line nor reason; only files with bad rows come here.
+DuckDB reads files fast and says of a bad row neither line nor reason; those with bad rows are read again.
 """
 
 import csv
 import gzip
-import io
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, TextIO, TypeVar
 
 from lake.errors import LakeError
 
 RAW_CHARS = 2_000
 MAX_LINE_BYTES = 16_000_000
+T = TypeVar("T")
+
 _BOM = b"\xef\xbb\xbf"
+_CHUNK = 1 << 20
+# A crafted zstd file grows 30,000-fold, so it is unpacked in small bites.
+_ZSTD_CHUNK = 1 << 13
+_NOT_TEXT = "the line is not UTF-8 text"
+_TOO_LONG = f"the line is longer than {MAX_LINE_BYTES} bytes"
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, decompressed."""
-    name = path.name.lower()
-    with path.open("rb") as raw:
-        if name.endswith(".gz"):
-            with gzip.open(raw) as inner:
-                yield cast("BinaryIO", inner)
-        elif name.endswith(".zst"):
-            import zstandard
+class CsvRecord(NamedTuple):
+    """One record of a CSV file after the header."""
 
-            with zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as stream:
-                yield cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", stream)))
-        else:
-            yield raw
+    line: int  # where it begins, from 1
+    fields: list[str]
+    problem: str | None  # why it is none
+    raw: str
+
+
+def plain(path: Path, name: str, scratch: Path) -> Path:
+    """The file itself or, when its name says that it is compressed, its content unpacked into `scratch`.
+
+    Unpacking checks lengths and checksums to the last byte.
+
+    Raises:
+        LakeError: the file is unreadable, empty, torn or damaged.
+    """
+    unpack = {".gz": _gzip_chunks, ".zst": _zstd_chunks}.get(path.suffix.lower())
+    if unpack is None:
+        target, size = path, len(next(_chunks(path, name, _raw_chunks), b""))
+    else:
+        target, size = scratch / "unpacked", 0
+        with target.open("wb") as out:
+            for chunk in _chunks(path, name, unpack):
+                size += out.write(chunk)
+    if size == 0:
+        raise LakeError(f"{name}: the file is empty; take it away, or write it anew with its rows")
+    return target
 
 
 def bounded(raw: bytes | str) -> str:
     """At most `RAW_CHARS` characters of a row, whatever bytes it holds."""
-    text = raw if isinstance(raw, str) else raw[: 4 * RAW_CHARS].decode("utf-8", "replace")
-    text = text.rstrip("\r\n")
+    data = raw if isinstance(raw, bytes) else raw[: RAW_CHARS + 1].encode("utf-8", "surrogateescape")
+    text = data[: 4 * RAW_CHARS].decode("utf-8", "replace").rstrip("\r\n")
     return text if len(text) <= RAW_CHARS else text[: RAW_CHARS - 1] + "…"
 
 
-def ndjson_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """(row, line, bytes) of every line that is not blank; rows and lines count from 1."""
-    with opened(path) as file:
-        row = 0
-        for line, text in enumerate(file, 1):
-            content = text.removeprefix(_BOM) if line == 1 else text
-            if content.strip():
-                row += 1
-                yield row, line, content
+def has_bom(path: Path) -> bool:
+    """Whether the file begins with a byte order mark."""
+    with path.open("rb") as file:
+        return file.read(len(_BOM)) == _BOM
+
+
+def mend_ndjson(path: Path, target: Path) -> None:
+    """Copy the file without its byte order mark, and with `{}` for lines too long to be read."""
+    with target.open("wb") as out:
+        for _, content in _ndjson_lines(path):
+            out.write(content.rstrip(b"\n") + b"\n" if len(content) <= MAX_LINE_BYTES else b"{}\n")
+
+
+def locate_ndjson(path: Path, bad: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str, str]]:
+    """(line, reason, raw text) of bad rows, given as (row, reason) in their order.
+
+    Rows count from 1 and are the lines that are not blank. A line that is no JSON object says so instead of
+    what its missing fields gave as a reason.
+    """
+    for (line, content), reason in _pick(_ndjson_lines(path), bad):
+        yield line, ndjson_problem(content) or reason, bounded(content)
+
+
+def ndjson_keys(path: Path) -> frozenset[str]:
+    """Every key that some line has."""
+    lines = (content for _, content in _ndjson_lines(path) if ndjson_problem(content) is None)
+    return frozenset(key for content in lines for key in json.loads(content))
 
 
 def ndjson_problem(content: bytes) -> str | None:
     """Why a line is no JSON object; None when it is one."""
     if len(content) > MAX_LINE_BYTES:
-        return f"the line is longer than {MAX_LINE_BYTES} bytes"
+        return _TOO_LONG
     try:
-        value = json.loads(content.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        value = json.loads(content.decode("utf-8"), parse_constant=_refuse)
     except UnicodeDecodeError:
-        return "the line is not UTF-8 text"
+        return _NOT_TEXT
     except json.JSONDecodeError as reason:
         return f"the line is not valid JSON: {reason.msg} at character {reason.colno}"
     except (ValueError, RecursionError) as reason:
@@ -72,116 +108,175 @@ def ndjson_problem(content: bytes) -> str | None:
     return _surrogate_problem(content, value)
 
 
-def mend_ndjson(path: Path, target: Path, *, also_bad: Mapping[int, str]) -> dict[int, str]:
-    """Copy the file with every bad line replaced by `{}`, so that row numbers stay.
-
-    Args:
-        path: the file.
-        target: where the copy goes, plain text.
-        also_bad: rows that are known to be bad, with reasons.
-
-    Returns:
-        The bad rows with their reasons.
-    """
-    bad: dict[int, str] = {}
-    with target.open("wb") as out:
-        for row, _, content in ndjson_lines(path):
-            problem = also_bad.get(row) or ndjson_problem(content)
-            if problem is None:
-                out.write(content if content.endswith(b"\n") else content + b"\n")
-            else:
-                bad[row] = problem
-                out.write(b"{}\n")
-    return bad
-
-
-def locate_ndjson(path: Path, rows: Sequence[int]) -> Iterator[tuple[int, int, str]]:
-    """(row, line, raw text) of these rows (ascending)."""
-    wanted = iter(rows)
-    following = next(wanted, None)
-    for row, line, content in ndjson_lines(path):
-        if following is None:
-            return
-        if row == following:
-            yield row, line, bounded(content)
-            following = next(wanted, None)
-
-
 def csv_header(path: Path, name: str) -> tuple[str, tuple[str, ...]]:
-    """The delimiter (of , ; tab |, the one that gives most columns) and the names in the first record.
+    """The delimiter (of , ; tab |, the one that gives most columns) and the names in the header.
 
     Raises:
-        LakeError: the header is not UTF-8 text, or names a column twice or not at all.
+        LakeError: the header is not UTF-8 text or no CSV.
     """
-    try:
-        with opened(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", newline="") as text:
-            first = text.readline(MAX_LINE_BYTES)
-    except UnicodeDecodeError:
-        raise LakeError(f"{name}: the header is not UTF-8 text; save the file as UTF-8") from None
-    found = {delimiter: next(csv.reader([first], delimiter=delimiter), []) for delimiter in ",;\t|"}
+    found = {delimiter: _first_record(path, name, delimiter) for delimiter in ",;\t|"}
     delimiter = max(found, key=lambda item: len(found[item]))
-    names = tuple(found[delimiter])
-    if not names or any(not column for column in names) or len(set(names)) != len(names):
-        raise LakeError(
-            f"{name}: the first line must be a header with a name of its own for every column; found "
-            f"{bounded(first)[:200]!r}"
-        )
-    return delimiter, names
+    return delimiter, tuple(found[delimiter])
 
 
-def csv_records(path: Path, delimiter: str) -> Iterator[tuple[int, int, str]]:
-    """(record, line, raw text) of every record, the header being the first; the line is where it begins."""
-    csv.field_size_limit(MAX_LINE_BYTES)
-    with opened(path) as binary, io.TextIOWrapper(binary, "utf-8-sig", "replace", newline="") as text:
-        reader = csv.reader(text, delimiter=delimiter)
-        record, begins = 0, 1
-        for fields in reader:
-            line, begins = begins, reader.line_num + 1
-            if fields:
-                record += 1
-                yield record, line, bounded(delimiter.join(fields))
+def mend_csv(path: Path, target: Path, delimiter: str, header: Sequence[str]) -> None:
+    """Copy the file with empty values in place of every bad record, so that row numbers stay."""
+    with target.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer.writerow(header)
+        for record in _csv_records(path, delimiter, len(header)):
+            writer.writerow(record.fields if record.problem is None else [""] * len(header))
 
 
 def locate_csv(
-    path: Path, rows: Sequence[int], *, delimiter: str, rejected: Mapping[int, str]
-) -> Iterator[tuple[int, int, str]]:
-    """(row, line, raw text) of these rows (ascending); a rejected record has minus its record number as row.
-
-    Rows count from 1; the header and rejected records are no rows.
-    """
-    wanted = frozenset(rows)
-    row = 0
-    for record, line, raw in csv_records(path, delimiter):
-        if record in rejected:
-            yield -record, line, raw
-        elif record > 1:
-            row += 1
-            if row in wanted:
-                yield row, line, raw
+    path: Path, delimiter: str, width: int, bad: Iterator[tuple[int, str]]
+) -> Iterator[tuple[int, str, str]]:
+    """(line, reason, raw text) of bad rows, given as (row, reason) in their order; the header is no row."""
+    for record, reason in _pick(_csv_records(path, delimiter, width), bad):
+        yield record.line, record.problem or reason, record.raw
 
 
-def check_readable(path: Path, name: str) -> None:
-    """Refuse, in a sentence, what can't be read through to its end.
+def _pick(records: Iterator[T], wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[T, str]]:
+    """The records whose number (from 1) is wanted, each with its reason."""
+    following = next(wanted, None)
+    for row, record in enumerate(records, 1):
+        if following is None:
+            return
+        if row == following[0]:
+            yield record, following[1]
+            following = next(wanted, None)
+
+
+def _ndjson_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """(line, bytes) of every line that is not blank; one that is too long is cut."""
+    with path.open("rb") as file:
+        line = 0
+        while content := file.readline(MAX_LINE_BYTES + 1):
+            line += 1
+            rest = content
+            while rest and not rest.endswith(b"\n"):
+                rest = file.readline(_CHUNK)
+            if line == 1:
+                content = content.removeprefix(_BOM)
+            if content.strip():
+                yield line, content
+
+
+class _CsvLines:
+    """The lines of a text for `csv.reader`, counted, and kept until the record is through."""
+
+    def __init__(self, text: TextIO) -> None:
+        self.text = text
+        self.count = 0
+        self.kept = ""
+
+    def __iter__(self) -> "_CsvLines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(MAX_LINE_BYTES + 1)
+        if not line:
+            raise StopIteration
+        self.count += 1
+        self.kept = (self.kept + line[: RAW_CHARS + 1])[: RAW_CHARS + 1]
+        if len(line) <= MAX_LINE_BYTES:
+            return line
+        while line and not line.endswith(("\n", "\r")):
+            line = self.text.readline(_CHUNK)
+        raise csv.Error(f"it is longer than {MAX_LINE_BYTES} characters")
+
+
+def _open_text(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+def _first_record(path: Path, name: str, delimiter: str) -> list[str]:
+    csv.field_size_limit(MAX_LINE_BYTES)
+    with _open_text(path) as text:
+        try:
+            fields = next(csv.reader(_CsvLines(text), delimiter=delimiter), [])
+            "".join(fields).encode()
+        except UnicodeEncodeError:
+            raise LakeError(f"{name}: the header is not UTF-8 text; save the file as UTF-8") from None
+        except csv.Error as reason:
+            raise LakeError(
+                f"{name}: the header is not valid CSV: {reason}; begin the file with a line of column names"
+            ) from None
+    return fields
+
+
+def _csv_records(path: Path, delimiter: str, width: int) -> Iterator[CsvRecord]:
+    """Every record after the header that is not blank, good or bad."""
+    csv.field_size_limit(MAX_LINE_BYTES)
+    with _open_text(path) as text:
+        lines = _CsvLines(text)
+        next(csv.reader(lines, delimiter=delimiter), None)
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        while True:
+            line, lines.kept, problem = lines.count + 1, "", None
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as reason:
+                fields, problem = [], f"the line is not valid CSV: {reason}"
+            if width == 1:
+                fields = fields or [""]  # of a single column, a blank line is an empty value
+            if fields or problem:
+                yield CsvRecord(line, fields, problem or _csv_problem(fields, width), bounded(lines.kept))
+
+
+def _csv_problem(fields: Sequence[str], width: int) -> str | None:
+    if len(fields) != width:
+        return f"the line is not valid CSV: {len(fields)} values for {width} columns"
+    try:
+        "".join(fields).encode()
+    except UnicodeEncodeError:
+        return _NOT_TEXT
+    return None
+
+
+def _chunks(path: Path, name: str, read: Callable[[BinaryIO], Iterator[bytes]]) -> Iterator[bytes]:
+    """What `read` makes of the file.
 
     Raises:
-        LakeError: unreadable, empty, or broken compression.
+        LakeError: the file can't be read.
     """
+    from zstandard import ZstdError
+
     try:
-        with opened(path) as file:
-            if not file.read(1):
-                raise LakeError(
-                    f"{name}: the file is empty; a file without rows still has a header, take it away"
-                )
-    except LakeError:
-        raise
-    except (OSError, EOFError) as reason:
+        with path.open("rb") as raw:
+            yield from read(raw)
+    except (OSError, EOFError, zlib.error, ZstdError) as reason:
         raise LakeError(
-            f"{name}: can't be read ({reason}); it must be a readable file, whole when compressed"
+            f"{name}: can't be read ({reason}); it must be a readable file, whole when it is compressed"
         ) from None
-    except Exception as reason:  # zstandard's own error, a class that is imported only where it is used
-        if type(reason).__name__ != "ZstdError":
-            raise
-        raise LakeError(f"{name}: can't be read ({reason}); it must be a whole zstd file") from None
+
+
+def _raw_chunks(raw: BinaryIO) -> Iterator[bytes]:
+    while chunk := raw.read(_CHUNK):
+        yield chunk
+
+
+def _gzip_chunks(raw: BinaryIO) -> Iterator[bytes]:
+    with gzip.open(raw) as stream:
+        while chunk := stream.read(_CHUNK):
+            yield chunk
+
+
+def _zstd_chunks(raw: BinaryIO) -> Iterator[bytes]:
+    """Frame by frame: the library's own streams take the end of the file for the end of a torn frame."""
+    from zstandard import ZstdDecompressor
+
+    frame = None
+    while chunk := raw.read(_ZSTD_CHUNK):
+        while chunk:
+            if frame is None or frame.eof:
+                frame = ZstdDecompressor().decompressobj()
+            yield frame.decompress(chunk)
+            chunk = frame.unused_data
+    if frame is not None and not frame.eof:
+        raise EOFError("it ends within a zstd frame")
 
 
 def _surrogate_problem(content: bytes, value: object) -> str | None:
@@ -193,13 +288,6 @@ def _surrogate_problem(content: bytes, value: object) -> str | None:
     except UnicodeEncodeError:
         return "the line is not valid JSON: half a surrogate pair in a text"
     return None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if math.isinf(number):
-        raise ValueError(f"the number {text[:40]} is too large")
-    return number
 
 
 def _refuse(constant: str) -> float:

@@ -1,7 +1,7 @@
 """`warehouse.duckdb`: what people open; a cache of the lake, made anew by every publication.
 
-Small tables are in the file itself, the rest are views over the Parquet files of one snapshot. The file is built
-beside the old one and renamed over it, so that a reader meets the old one or the new one and never a lock.
+Small tables are in the file itself, the rest are views over the Parquet files of one snapshot. The file is
+built beside the old one and renamed over it, so that a reader meets the old or the new one and never a lock.
 """
 
 import os

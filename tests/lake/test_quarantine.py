@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import event
+from tests.lake.conftest import event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -31,13 +31,13 @@ QUARANTINE = "SELECT line, reason, raw FROM quarantine ORDER BY line"
         ({"event": None}, "event is missing"),
         ({"event_id": None}, "event_id is missing"),
         ({"occurred_at": None}, "occurred_at is missing"),
-        ({"occurred_at": "yesterday"}, 'occurred_at "yesterday" is not a time in ISO 8601'),
+        ({"occurred_at": "yesterday"}, 'occurred_at "yesterday" is not a time in ISO 8601, from 1970 to 2199'),
         (
             {"occurred_at": "2026-01-01 10:00:00 Mars/Phobos"},
-            'occurred_at "2026-01-01 10:00:00 Mars/Phobos" is not a time in ISO 8601',
+            'occurred_at "2026-01-01 10:00:00 Mars/Phobos" is not a time in ISO 8601, from 1970 to 2199',
         ),
-        ({"occurred_at": "0001-01-01"}, 'occurred_at "0001-01-01" is not between the years 1970 and 2199'),
-        ({"received_at": "soon"}, 'received_at "soon" is not a time in ISO 8601'),
+        ({"occurred_at": "0001-01-01"}, 'occurred_at "0001-01-01" is not a time in ISO 8601, from 1970 to 2199'),
+        ({"received_at": "soon"}, 'received_at "soon" is not a time in ISO 8601, from 1970 to 2199'),
         ({"value": "a lot"}, 'value "a lot" is not a number of at most 22 digits before the point'),
         ({"value": 10**25}, f'value "{10**25}" is not a number of at most 22 digits before the point'),
         ({"properties": [1]}, "properties is not a JSON object"),
@@ -64,7 +64,6 @@ def test_a_bad_value_names_itself(shop, change, reason):
         (b'{"event": "\xff"}', "the line is not UTF-8 text"),
         (b'{"event": "\\ud800"}', "the line is not valid JSON: half a surrogate pair"),
         (b'{"value": NaN}', "the line is not valid JSON: NaN is not JSON"),
-        (b'{"value": 1e999}', "the line is not valid JSON: the number 1e999 is too large"),
         (b"[" * 100_000, "the line is not valid JSON"),
     ],
     ids=lambda value: str(value)[:30],
@@ -129,7 +128,7 @@ occurred_at = { column = "at" }
     assert found[0][1].startswith("the line is not valid CSV") and found[1][1].startswith(
         "the line is not valid CSV"
     )
-    assert found[2][1] == 'at "never" is not a time in ISO 8601'
+    assert found[2][1] == 'at "never" is not a time in ISO 8601, from 1970 to 2199'
 
 
 def test_bad_rows_of_parquet_are_told_by_row(shop):
@@ -184,7 +183,7 @@ def test_any_text_comes_through_unchanged(tmp_path_factory, units, form):
     import csv
     import io
 
-    from conftest import Shop
+    from tests.lake.conftest import Shop
 
     shop = Shop(tmp_path_factory.mktemp("any"))
     rows = [event(n, unit, properties={unit: unit}) for n, unit in enumerate(units)]

@@ -1,0 +1,306 @@
+"""One batch: stage, plan, unit keys, rows, attributes, quarantine, counts; each a commit under its number.
+
+The files are read through first, so that whatever is wrong with one is said before anything is written. A
+crash after the plan resumes the same files under the same number; a table that has the number is left alone.
+"""
+
+import datetime as dt
+import shutil
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from deltalake import DeltaTable
+
+from lake import delta, faults
+from lake.dedup import IDENTITY, find_losers
+from lake.errors import LakeError
+from lake.lake import Lake
+from lake.locks import scratch
+from lake.manifest import APP, Planned, record_counts, record_plan
+from lake.readers import ReadFile, make_stage, stage
+from lake.sql import file_literal, identifier
+from lake.tables import TABLES
+
+Progress = Callable[[str, int, int], None]  # what, done, of how many bytes
+
+
+class Batch:
+    """A batch at work: its session, its folder, what it has found."""
+
+    def __init__(self, lake: Lake, plan: Planned, con: duckdb.DuckDBPyConnection, folder: Path) -> None:
+        self.lake, self.plan, self.con, self.folder = lake, plan, con, folder
+        # An attempt has names of its own: what a killed one left behind is never taken for anything.
+        self.stem = f"b{plan.batch:08d}-{uuid.uuid4().hex[:12]}"
+        self.read: list[ReadFile] = []
+        self.duplicates: dict[int, int] = defaultdict(int)  # number of the file → rows that lost
+        self.days: dict[str, set[dt.date]] = defaultdict(set)  # kind → event days whose rows changed
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in IDENTITY if any(file.file.kind == kind for file in self.plan.files))
+
+
+def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
+    """Bring the files of a plan into the lake.
+
+    Raises:
+        LakeError: a file can't be used as it is, or disk or memory do not suffice.
+        CommitFailedError: another writer was faster; plan and read anew.
+    """
+    with _readable_failures(lake, plan), lake.connect() as con, scratch(lake.root) as folder:
+        batch = Batch(lake, plan, con, folder)
+        _stage(batch, progress)
+        record_plan(lake, plan, batch.stem, folder)
+        _write_keys(batch)
+        for kind in batch.kinds:
+            _write_records(batch, kind)
+        _write_attributes(batch)
+        _write_quarantine(batch)
+        _count_duplicates(batch)
+        record_counts(lake, plan, batch.read, duplicates=batch.duplicates, stem=batch.stem, folder=folder)
+    return batch
+
+
+@contextmanager
+def _readable_failures(lake: Lake, plan: Planned) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.OutOfMemoryException as reason:
+        raise LakeError(
+            f"{lake.root}: batch {plan.batch} needs more memory or spill space than there is "
+            f"({delta.first_line(reason)}); raise workspace.memory_limit in tenbin.toml or free disk space"
+        ) from reason
+    except (duckdb.IOException, OSError) as reason:
+        raise LakeError(
+            f"{lake.root}: the disk can't be written or read ({delta.first_line(reason)}); free space there, "
+            "then run again: nothing was left half-written"
+        ) from reason
+
+
+def _stage(batch: Batch, progress: Progress | None) -> None:
+    """Read every file of the batch into staging tables."""
+    con = batch.con
+    make_stage(con)
+    total, done = sum(file.bytes for file in batch.plan.files), 0
+    for number, planned in enumerate(batch.plan.files):
+        if progress is not None:
+            progress("reading", done, total)
+        folder = batch.folder / "reading"
+        folder.mkdir()
+        batch.read.append(stage(con, planned.file, number, folder))
+        shutil.rmtree(folder)
+        planned.check_unchanged()
+        done += planned.bytes
+        faults.reached("file staged")
+    if progress is not None:
+        progress("reading", done, total)
+    # Lists as parameters: registering a frame would import pandas, which takes longer than a small batch.
+    con.execute(
+        "CREATE TABLE stage_files AS SELECT unnest($numbers) AS file_no, unnest($starts) AS start, "
+        "unnest($sources) AS source, unnest($paths) AS path, unnest($hashes) AS file_hash, "
+        "unnest($copies) AS is_copy",
+        {
+            "numbers": [read.number for read in batch.read],
+            "starts": [read.start for read in batch.read],
+            "sources": [file.file.source for file in batch.plan.files],
+            "paths": [file.file.name for file in batch.plan.files],
+            "hashes": [file.sha256 for file in batch.plan.files],
+            "copies": [file.is_copy for file in batch.plan.files],
+        },
+    )
+    for kind in (*batch.kinds, "units"):
+        con.execute(
+            f"CREATE VIEW good_{kind} AS "
+            "SELECT s.*, f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
+            f"FROM stage_{kind} AS s JOIN stage_files AS f USING (file_no) "
+            "WHERE s.reason IS NULL AND NOT f.is_copy"
+        )
+    for kind in batch.kinds:
+        id_ = identifier(IDENTITY[kind][0])
+        con.execute(
+            f"CREATE VIEW staged_{kind} AS SELECT * REPLACE "
+            f"(coalesce({id_}, file_hash || ':' || file_row) AS {id_}) FROM good_{kind}"
+        )
+
+
+def _write_keys(batch: Batch) -> None:
+    """Give every unit that has none the next dense key, in the order of type and id."""
+    if not batch.kinds:
+        return
+    con = batch.con
+    units = " UNION ALL ".join(f"SELECT unit_type, unit_id FROM staged_{kind}" for kind in batch.kinds)
+    con.execute(f"CREATE TABLE batch_units AS SELECT DISTINCT unit_type, unit_id FROM ({units})")
+    _append(
+        batch,
+        "unit_keys",
+        "SELECT unit_type, unit_id, (SELECT coalesce(max(unit_key), 0) FROM unit_keys) "
+        "+ row_number() OVER (ORDER BY unit_type, unit_id) AS unit_key, $batch::BIGINT AS batch "
+        "FROM (SELECT * FROM batch_units ANTI JOIN unit_keys USING (unit_type, unit_id)) ORDER BY unit_key",
+    )
+    con.execute(
+        "CREATE TABLE batch_keys AS SELECT unit_type, unit_id, unit_key "
+        "FROM unit_keys SEMI JOIN batch_units USING (unit_type, unit_id)"
+    )
+
+
+def _write_records(batch: Batch, kind: str) -> None:
+    """De-duplicate, key, order, commit the rows of a kind; older rows that lost leave in the same commit."""
+    con, table, root = batch.con, TABLES[kind], batch.lake.root
+    settings = batch.lake.workspace.config.workspace
+    days = _days(con, f"staged_{kind}")
+    snapshot = delta.load(root, table)
+    near = {
+        str(root / kind / file.path): file
+        for file in _around(delta.files(snapshot), days, settings.dedup_days)
+    }
+    lake_rows = delta.relation(root / kind, table.columns, list(near.values()), with_filename=True)
+    con.execute(f"CREATE VIEW lake_{kind} AS {lake_rows}")
+    find_losers(con, kind, batch=batch.plan.batch, dedup_days=settings.dedup_days)
+    batch.days[kind] |= {*days, *_days(con, f"losers_{kind}")}
+    if _is_done(snapshot, batch):
+        return
+    new = _new_files(batch, kind, days)
+    rewritten, removed = _rewritten_files(batch, kind, near)
+    if not new and not removed:
+        return
+    faults.reached(f"{kind}: written")
+    actions: list[delta.Action] = [
+        *delta.place(root / kind, table, new, batch.stem),
+        *delta.place(root / kind, table, rewritten, f"{batch.stem}-again"),
+        *(delta.removal(table, file) for file in removed),
+    ]
+    faults.reached(f"{kind}: placed")
+    delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
+
+
+def _days(con: duckdb.DuckDBPyConnection, relation: str) -> list[dt.date]:
+    found = con.execute(f"SELECT DISTINCT occurred_on FROM {relation} ORDER BY 1").fetchall()
+    return [day for (day,) in found]
+
+
+def _around(
+    files: Sequence[delta.DataFile], days: Sequence[dt.date], dedup_days: int
+) -> Iterator[delta.DataFile]:
+    """The files of these days and of those so near that the same record may be there."""
+    span = range(-dedup_days, dedup_days + 1)
+    near = {delta.partition_text(day + dt.timedelta(days=shift)) for day in days for shift in span}
+    return (file for file in files if file.partition in near)
+
+
+def _new_files(batch: Batch, kind: str, days: Sequence[dt.date]) -> list[delta.NewFile]:
+    """A file per day. Keys join and rows are ordered day by day: no second copy of all rows is ever made."""
+    table, losers = TABLES[kind], _is_among_losers(kind, "path IS NULL")
+    listed = ", ".join(
+        "$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names
+    )
+    select = (
+        f"SELECT {listed} FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
+        f"ANTI JOIN {losers} WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
+    )
+
+    def write(day: dt.date) -> delta.NewFile | None:
+        # A day is written by one thread, so several days are written at a time.
+        with batch.con.cursor() as con:
+            return delta.write_parquet(
+                con,
+                select,
+                batch.folder / f"{kind}-{day}.parquet",
+                params={"day": day, "batch": batch.plan.batch},
+                partition=delta.partition_text(day),
+            )
+
+    threads = batch.con.execute("SELECT current_setting('threads')").fetchall()[0][0]
+    with ThreadPoolExecutor(threads) as pool:
+        return [file for file in pool.map(write, days) if file is not None]
+
+
+def _rewritten_files(
+    batch: Batch, kind: str, files: Mapping[str, delta.DataFile]
+) -> tuple[list[delta.NewFile], list[delta.DataFile]]:
+    """The lake's files that hold losers: written again without them, in their order."""
+    con, table = batch.con, TABLES[kind]
+    losers = _is_among_losers(kind, "path = $path")
+    listed, order = (", ".join(map(identifier, names)) for names in (table.names, table.order))
+    paths = con.execute(
+        f"SELECT DISTINCT path FROM losers_{kind} WHERE path IS NOT NULL ORDER BY 1"
+    ).fetchall()
+    rewritten = [
+        delta.write_parquet(
+            con,
+            f"SELECT {listed} FROM read_parquet({file_literal(Path(path))}, hive_partitioning = false) "
+            f"ANTI JOIN {losers} ORDER BY {order}",
+            batch.folder / f"{kind}-again-{number}.parquet",
+            params={"path": path},
+            partition=files[path].partition,
+        )
+        for number, (path,) in enumerate(paths)
+    ]
+    return [file for file in rewritten if file is not None], [files[path] for (path,) in paths]
+
+
+def _is_among_losers(kind: str, condition: str) -> str:
+    """What stands after ANTI JOIN."""
+    row = "source, file_hash, file_row"
+    return f"(SELECT {row} FROM losers_{kind} WHERE {condition}) USING ({row})"
+
+
+def _write_attributes(batch: Batch) -> None:
+    """One row per attribute of every unit; a null says nothing."""
+    _append(
+        batch,
+        "unit_attributes",
+        "SELECT unit_type, unit_id, entry.key AS attribute, (entry.value ->> '$') AS value, valid_from, "
+        "source, file_hash, file_row, $batch::BIGINT AS batch "
+        "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL "
+        "ORDER BY unit_type, unit_id, attribute, valid_from, file_hash, file_row, value",
+    )
+
+
+def _write_quarantine(batch: Batch) -> None:
+    _append(
+        batch,
+        "quarantine",
+        "SELECT f.source, f.path, f.file_hash, q.line, q.reason, q.raw, $batch::BIGINT AS batch "
+        "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no) ORDER BY f.source, f.path, q.line",
+    )
+
+
+def _append(batch: Batch, name: str, select: str) -> None:
+    """Commit the rows of `select`, unless the table has this batch already."""
+    table, root = TABLES[name], batch.lake.root
+    snapshot = delta.load(root, table)
+    if _is_done(snapshot, batch):
+        return
+    params = {"batch": batch.plan.batch}
+    new = delta.write_parquet(batch.con, select, batch.folder / f"{name}.parquet", params=params)
+    if new is None:
+        return
+    actions = delta.place(root / name, table, [new], batch.stem)
+    faults.reached(f"{name}: placed")
+    delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
+    batch.lake.snapshot(batch.con, name)
+
+
+def _is_done(snapshot: DeltaTable, batch: Batch) -> bool:
+    done = snapshot.transaction_version(APP)
+    return done is not None and done >= batch.plan.batch
+
+
+def _count_duplicates(batch: Batch) -> None:
+    """Rows of each file that are good and yet not in the lake."""
+    for planned, read in zip(batch.plan.files, batch.read, strict=True):
+        if planned.is_copy:
+            batch.duplicates[read.number] = read.rows - read.quarantined
+    for kind in batch.kinds:
+        rows = batch.con.execute(
+            f"SELECT f.file_no, count(*) FROM losers_{kind} AS l JOIN stage_files AS f "
+            "ON l.source = f.source AND l.file_hash = f.file_hash AND NOT f.is_copy "
+            "WHERE l.path IS NULL GROUP BY ALL"
+        ).fetchall()
+        for number, count in rows:
+            batch.duplicates[number] = count
