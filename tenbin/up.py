@@ -5,9 +5,8 @@ The UI has no sign-in of its own, so it never listens on another address.
 
 import os
 import socket
-import subprocess
 import sys
-from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -21,33 +20,25 @@ class UpError(UserError):
     """The UI can't be started as asked."""
 
 
-def up(workspace: Workspace, *, port: int, console: Console) -> int:
-    """Serve until interrupted; the exit code of Dagster's own process."""
+def up(workspace: Workspace, *, port: int, console: Console) -> NoReturn:
+    """Become Dagster's own process, which serves until it is interrupted or told to end.
+
+    Raises:
+        UpError: the port is in use.
+    """
     _require_free(port)
-    prepare_dagster_home(workspace)
+    home = prepare_dagster_home(workspace)
     console.print(
         f"Dagster UI on [bold]http://{HOST}:{port}[/] for [bold]{workspace.root}[/]; stop it with Ctrl-C."
     )
-    command = [
-        str(Path(sys.executable).with_name("dagster")),
-        "dev",
-        "--module-name",
-        "pipelines.definitions",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-    ]
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "dagster", "dev", "--module-name", "pipelines.definitions"]
     environment = os.environ | {
         "TENBIN_WORKSPACE": str(workspace.root),
-        "DAGSTER_HOME": str(workspace.dagster_home),
+        "DAGSTER_HOME": str(home),
         "DAGSTER_DISABLE_TELEMETRY": "yes",
     }
-    process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter, fixed arguments
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return process.wait()  # Ctrl-C reached Dagster too; let it end its children
+    os.execve(sys.executable, [*command, "--host", HOST, "--port", str(port)], environment)  # noqa: S606 - fixed
 
 
 def _require_free(port: int) -> None:
