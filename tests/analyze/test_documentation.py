@@ -1,0 +1,41 @@
+"""The page about `tenbin analyze` shows what the real command prints."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.support import ROOT
+
+PAGE = (ROOT / "docs" / "analyze.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```console\n\$ tenbin analyze ((?:.*\\\n)*.*)\n((?:.*\n)*?)```", PAGE)
+
+
+@pytest.fixture
+def orders(tmp_path: Path, monkeypatch) -> Path:
+    """The file of the example, in the working directory of a terminal of 80 columns."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    path = Path("orders.csv")
+    path.write_text(re.search(r"```csv\n(.*?)```", PAGE, re.DOTALL)[1], encoding="utf-8")
+    return path
+
+
+@pytest.mark.usefixtures("orders")
+@pytest.mark.parametrize(("command", "shown"), EXAMPLES)
+def test_what_the_page_shows_is_what_is_printed(run, command, shown):
+    file, *options = shlex.split(command.replace("\\\n", ""))
+    done = run(Path(file), *options, output=())
+    assert [line.rstrip() for line in (done.out + done.err).splitlines()] == shown.splitlines()
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) == 2
+
+
+def test_the_json_of_the_page_is_that_of_the_example(run, orders):
+    _, *options = shlex.split(EXAMPLES[0][0].replace("\\\n", ""))
+    found = run(orders, *options).json
+    assert json.loads(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1]) == found | {"results": []}
