@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-import click
 import pytest
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from assignments.model import Experiment, Phase
 from metrics.load import KINDS
@@ -24,11 +24,11 @@ PAGES = [
 ]
 
 
-def commands() -> list[tuple[str, click.Command]]:
+def commands() -> list[tuple[str, TyperCommand]]:
     from tenbin.cli import app
 
     root = typer.main.get_command(app)
-    assert isinstance(root, click.Group)
+    assert isinstance(root, TyperGroup)
     return sorted(root.commands.items())
 
 
