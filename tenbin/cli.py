@@ -241,10 +241,10 @@ def run(
     )
     if json:
         _print_json(summary)
-        return
-    from tenbin.show import show_run
+    else:
+        from tenbin.show import show_run
 
-    show_run(summary, _console())
+        show_run(summary, _console())
     if any(outcome.verdict == "investigate" for outcome in summary.experiments):
         raise typer.Exit(FOUND_WRONG)
 
@@ -285,9 +285,11 @@ def report(
     outcome = rewrite_report(load_workspace(workspace), experiment)
     if json:
         _print_json(outcome)
-        return
-    typer.echo(f"{outcome.verdict}: {outcome.sentence}")
-    typer.echo(f"Report: {outcome.report}")
+    else:
+        typer.echo(outcome.sentence)
+        typer.echo(f"Report: {outcome.report}")
+    if outcome.verdict == "investigate":
+        raise typer.Exit(FOUND_WRONG)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """The command's wrong use: one sentence on standard error, exit code 2, nothing on standard output."""
 
+import datetime as dt
 import errno
 import json
 import re
@@ -14,6 +15,7 @@ from stats.errors import StatsError
 from tenbin import __version__
 from tenbin.cli import app
 from tenbin.failures import sentence_of
+from tenbin.run import ExperimentOutcome, RunSummary
 from tests.support import ROOT, tenbin
 from workspace import WorkspaceError
 
@@ -164,6 +166,34 @@ def test_wrong_use_as_a_process(tmp_path):
     done = tenbin("run", str(tmp_path / "shop"), "--json", check=False)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count("\n") == 1
+
+
+# Found wrong
+
+
+@pytest.mark.parametrize("json_option", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("verdict", "code"), [("ship", 0), ("roll_back", 0), ("inconclusive", 0), ("investigate", 1)]
+)
+def test_an_experiment_to_investigate_is_exit_code_1(run, monkeypatch, verdict, code, json_option):
+    """Of `run` and of `report`, for people and for programs."""
+    outcome = ExperimentOutcome(
+        experiment="banner",
+        verdict=verdict,
+        sentence=f"The verdict is {verdict}.",
+        as_of=dt.date(2023, 2, 6),
+        result_json=Path("result.json"),
+        report=Path("index.html"),
+    )
+    summary = RunSummary(workspace=GLOBOX, index=Path("index.html"), experiments=(outcome,), ingested={})
+    monkeypatch.setattr("tenbin.run.run_workspace", lambda *_, **__: summary)
+    monkeypatch.setattr("tenbin.commands.rewrite_report", lambda *_: outcome)
+    for arguments in (("run", GLOBOX), ("report", GLOBOX, "banner")):
+        done = run(*arguments, *json_option)
+        assert done.exit_code == code
+        assert f"The verdict is {verdict}." in done.stdout
+        if json_option:
+            json.loads(done.stdout)
 
 
 # What is whose fault
