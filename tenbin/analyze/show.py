@@ -1,6 +1,6 @@
 """The answer for people at a terminal: the verdict, what was compared, the metrics, what to know of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -26,11 +26,8 @@ def show(found: Answer, console: Console) -> None:
     _items(console, [reason for reason in decision.reasons if reason not in rest])
     console.print()
     _show_units(found, console)
-    for segment in (None, *dict.fromkeys(row.segment for row in found.analysis.results if row.segment)):
-        console.print()
-        if segment is not None:
-            console.print(f"[bold]{escape(segment)}[/]")
-        rows = [row for row in found.analysis.results if row.headline and row.segment == segment]
+    for title, rows in _comparisons(found):
+        console.print(f"\n[bold]{escape(title)}[/]")
         console.print(_metrics(found, rows, wide=console.width >= _WIDE))
         _items(console, _undefined(rows))
     if found.warnings:
@@ -64,32 +61,41 @@ def _show_units(found: Answer, console: Console) -> None:
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
+def _comparisons(found: Answer) -> Iterator[tuple[str, list[Result]]]:
+    """A title and the headline rows of each segment and variant, everyone first."""
+    heads = [row for row in found.analysis.results if row.headline]
+    for segment in dict.fromkeys((None, *(row.segment for row in heads))):
+        for variant in found.variants[1:]:
+            title = f"{variant} against {found.variants[0]}"
+            yield (
+                title if segment is None else f"{segment}: {title}",
+                [row for row in heads if (row.segment, row.variant) == (segment, variant)],
+            )
+
+
 def _metrics(found: Answer, rows: Sequence[Result], *, wide: bool) -> Table:
-    """A row per metric and variant: means, lift with its interval, p; differences too where they fit."""
-    twins = {(row.metric, row.variant): row for row in rows if row.scale == "relative"}
-    kinds = {spec.name: spec.kind for spec in found.metrics}
-    many = len(found.variants) > 2  # noqa: PLR2004 - more than the control and another
-    corrected = any(row.p_adjusted != row.p_value for row in rows)
+    """A row per metric: means, lift with its interval, p; differences too where they fit."""
+    corrected = any(row.p_adjusted not in {None, row.p_value} for row in rows)
     table = Table(box=None, pad_edge=False)
-    table.add_column("metric", overflow="fold", min_width=12)
-    if many:
-        table.add_column("variant", overflow="fold", min_width=7)
-    for name in ("control", "mean" if many else "variant"):
+    table.add_column("metric", overflow="fold", min_width=10)
+    for name in ("control", "variant"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in (*(("difference", "interval") if wide else ()), "lift", "interval", "p"):
+    for name in ("difference", "lift") if wide else ("lift",):
         table.add_column(name, justify="right", no_wrap=True)
-    if corrected:
-        table.add_column("Holm's p", justify="right", no_wrap=True)
+        table.add_column("interval", justify="right", min_width=9)
+    for name in ("p", "Holm's p") if corrected else ("p",):
+        table.add_column(name, justify="right", no_wrap=True)
+    relative = {row.metric: row for row in rows if row.scale == "relative"}
+    kinds = {spec.name: spec.kind for spec in found.metrics}
     for row in rows:
         if row.scale == "absolute":
             scale = fmt.Scale(kinds[row.metric], None)
             table.add_row(
                 escape(row.metric),
-                *((escape(row.variant),) if many else ()),
                 scale.value(row.mean_baseline),
                 scale.value(row.mean_variant),
                 *(scale.difference(row.estimate, row.lower, row.upper) if wide else ()),
-                *_lift(twins.get((row.metric, row.variant))),
+                *_lift(relative.get(row.metric)),
                 fmt.p_value(row.p_value),
                 *((fmt.p_value(row.p_adjusted),) if corrected else ()),
             )
@@ -99,7 +105,7 @@ def _metrics(found: Answer, rows: Sequence[Result], *, wide: bool) -> Table:
 def _undefined(rows: Sequence[Result]) -> list[str]:
     """Why rows have no p-value."""
     return [
-        f"{row.metric}, {row.variant}: {'; '.join(words.reason(code) for code in row.reasons)}"
+        f"{row.metric}: {'; '.join(words.reason(code) for code in row.reasons)}"
         for row in rows
         if row.scale == "absolute" and row.p_value is None
     ]

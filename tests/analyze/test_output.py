@@ -153,10 +153,31 @@ def test_the_terminal_gets_verdict_units_and_tables_in_its_width(run, data, widt
     assert shown.groups() == (f"{row['mean_baseline']:.2%}", f"{row['mean_variant']:.2%}")
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_long_names_and_many_variants_take_no_number_away(run, table, width, monkeypatch):
+    """A table per variant; what can be folded is the metric's name, and intervals between their bounds."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    rng = np.random.default_rng(4)
+    names = ["A", "対照群 zoë 😀", "a variant whose name is long"]
+    metric = "an even longer name of a metric, which nobody should have given it"
+    rows = [(names[n % 3], round(1e6 + 1e5 * rng.normal() + 4e5 * (n % 3), 2)) for n in range(600)]
+    path = table("v,y", rows)
+    path.write_text(path.read_text(encoding="utf-8").replace("v,y", f'v,"{metric}"', 1), encoding="utf-8")
+    options = ("--variant", "v", "--control", "A", "--revenue", metric, "--quantile", f"{metric}@0.5")
+    shown = run(path, *options, output=()).out
+    assert max(map(cell_len, shown.splitlines())) <= width
+    for name in names[1:]:
+        assert f"\n{name} against A\n" in shown
+        for row in (run(path, *options).row(found, variant=name) for found in (metric, f"{metric}@0.5")):
+            assert f"{row['mean_variant']:,.3f}" in shown
+    assert shown.count("Holm's p") == 2
+    assert shown.count("< 0.0001") == 8
+
+
 def test_the_terminal_says_why_a_result_is_not_defined(run, table):
     path = table("v,a,b", [("A", 1, 0), ("B", 2, 0), ("A", 1, 0), ("B", 2, 0)])
     done = run(path, "--variant", "v", "--control", "A", "--ratio", "a/b", output=())
-    assert f" - a/b, B: {words.reason('zero_denominator')}\n" in done.out
+    assert f" - a/b: {words.reason('zero_denominator')}\n" in done.out
 
 
 def test_colour_and_marks_of_names_are_not_mixed_up(run, table):
