@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from stats import inference
+from stats.arrays import Real
 from stats.comparisons import FEW, Comparison, compare
 from stats.contrasts import Contrast
 from stats.decision import decide
@@ -124,7 +125,7 @@ def _corrections(
 ) -> dict[int, _Correction]:
     """Holm over the primary and secondary metrics and all pairs; without guardrails and segments."""
     family = {
-        place: p_value(inference.log10_p(found[0].contrast, found[0].reference))
+        place: float(p_value(inference.log10_p(found[0].contrast, found[0].reference)))
         for place, (comparison, found) in enumerate(zip(comparisons, readings, strict=True))
         if found
         and comparison.metric.role in SUCCESS
@@ -221,7 +222,7 @@ def _both_scales(row: Result, reading: _Reading, correction: _Correction | None)
         method="confidence_sequence" if anytime else contrast.method,
         estimate=contrast.estimate,
     )
-    share = inference.lift(contrast)
+    share = _number(inference.lift(contrast))
     relative = msgspec.structs.replace(
         row,
         scale="relative",
@@ -233,8 +234,8 @@ def _both_scales(row: Result, reading: _Reading, correction: _Correction | None)
         for held in (absolute, relative):
             yield msgspec.structs.replace(held, reasons=("before_planned_end", *held.reasons))
         return
-    logarithm = inference.log10_p(contrast, reference)
-    tested: dict[str, float | str] = {"p_value": p_value(logarithm), "log10_p": logarithm}
+    logarithm = float(inference.log10_p(contrast, reference))
+    tested: dict[str, float | str] = {"p_value": float(p_value(logarithm)), "log10_p": logarithm}
     plain = inference.difference_interval(contrast, reference, row.alpha)
     simultaneous = None
     if correction is not None:
@@ -249,7 +250,7 @@ def _both_scales(row: Result, reading: _Reading, correction: _Correction | None)
     fieller = inference.lift_interval(contrast, reference, row.alpha)
     if correction is not None:
         simultaneous = inference.lift_interval(contrast, reference, correction.alpha)
-    if fieller is None:
+    if math.isnan(fieller.lower):
         relative = msgspec.structs.replace(
             relative,
             status=Status.UNDEFINED if share is None else Status.UNBOUNDED,
@@ -258,13 +259,19 @@ def _both_scales(row: Result, reading: _Reading, correction: _Correction | None)
     yield msgspec.structs.replace(relative, **tested, **_bounds(fieller, simultaneous))
 
 
-def _bounds(plain: Interval | None, simultaneous: Interval | None) -> dict[str, float | None]:
-    found: dict[str, float | None] = {}
-    if plain is not None:
-        found |= {"lower": plain.lower, "upper": plain.upper}
+def _bounds(plain: Interval, simultaneous: Interval | None) -> dict[str, float | None]:
+    found = {"lower": _number(plain.lower), "upper": _number(plain.upper)}
     if simultaneous is not None:
-        found |= {"lower_adjusted": simultaneous.lower, "upper_adjusted": simultaneous.upper}
+        found |= {
+            "lower_adjusted": _number(simultaneous.lower),
+            "upper_adjusted": _number(simultaneous.upper),
+        }
     return found
+
+
+def _number(value: Real) -> float | None:
+    """A row's number; None where the arithmetic says "not defined"."""
+    return None if math.isnan(value) else float(value)
 
 
 def _non_inferiority(row: Result, reading: _Reading, metric: MetricPlan) -> Result:
@@ -280,7 +287,7 @@ def _non_inferiority(row: Result, reading: _Reading, metric: MetricPlan) -> Resu
         alternative="greater" if sign > 0 else "less",
         headline=False,
         alpha=row.alpha / 2,
-        estimate=inference.lift(contrast),
+        estimate=_number(inference.lift(contrast)),
     )
     if row.status is Status.WITHHELD:
         return msgspec.structs.replace(found, reasons=("before_planned_end", *row.reasons))
@@ -290,7 +297,7 @@ def _non_inferiority(row: Result, reading: _Reading, metric: MetricPlan) -> Resu
     z = inference.statistic(contrast, factor)
     logarithm = reading.reference.log10_p(sign * z, 1)
     bounds = inference.lift_interval(contrast, reading.reference, found.alpha, sides=1)
-    if bounds is None:
+    if math.isnan(bounds.lower):
         return msgspec.structs.replace(found, status=Status.UNBOUNDED, reasons=("baseline_not_positive",))
     return msgspec.structs.replace(
         found,

@@ -147,10 +147,12 @@ def _with_contrasts(known: Comparison, variant: Moments, baseline: Moments) -> C
     found, notes = [plain], []
     if metric.covariates:
         arms = (variant, baseline)
+        first = 2 if metric.kind == "ratio" else 1
+        varies = any(arm.cov[i][i] > 0 for arm in arms for i in range(first, len(arm.cov)))
         better = contrasts.adjusted(
             *(contrasts.linearised(arm) if metric.kind == "ratio" else arm for arm in arms)
         )
-        if better is not None and better.variance_against(1.0) > 0:
+        if varies and better.variance_against(1.0) > 0:
             found.insert(0, better)
         else:
             notes.append("covariate_constant")

@@ -1,51 +1,56 @@
 """What is compared: the estimate of each arm, their variances, their cross-term, and degrees of freedom.
 
-Every estimator ends in a `Contrast`; what follows (tests, intervals, lifts, margins) knows nothing else.
+Every estimator ends in a `Contrast`; what follows (tests, intervals, lifts, margins) knows nothing else. Arms
+are `Moments` of one comparison or a `Stack` of many: formulas are elementwise.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
+import numpy as np
 
-from stats.moments import Moments
+from stats.arrays import Numbers, Real
+from stats.moments import Moments, Stack
+
+A = TypeVar("A", Moments, Stack)
 
 
 class Arm(NamedTuple):
     """One arm's estimate, the variance of a unit behind it, and how many independent units there are."""
 
-    estimate: float
-    unit_variance: float
-    n: int
+    estimate: Real
+    unit_variance: Real
+    n: Real
 
 
 class Contrast(msgspec.Struct, frozen=True, kw_only=True):
     """Two estimates with their joint uncertainty. Effects are variant minus baseline."""
 
     method: str
-    variant: float
-    baseline: float
-    var_variant: float  # of the estimate, not of a unit
-    var_baseline: float
-    covariance: float = 0.0  # of the two estimates
-    df: float = math.inf
-    variance_reduction: float | None = None  # share of the difference's variance that a covariate took away
+    variant: Real
+    baseline: Real
+    var_variant: Real  # of the estimate, not of a unit
+    var_baseline: Real
+    covariance: Real = 0.0  # of the two estimates
+    df: Real = math.inf
+    variance_reduction: Real | None = None  # share of the difference's variance that covariates took away
 
     @property
-    def estimate(self) -> float:
+    def estimate(self) -> Real:
         return self.variant - self.baseline
 
-    def variance_against(self, factor: float) -> float:
+    def variance_against(self, factor: Real) -> Real:
         """Variance of variant - factor * baseline."""
         return self.var_variant - 2 * factor * self.covariance + factor * factor * self.var_baseline
 
 
-def difference_of_means(variant: Moments, baseline: Moments) -> Contrast:
+def difference_of_means(variant: A, baseline: A) -> Contrast:
     """Welch 1947: unequal variances, Satterthwaite's degrees of freedom. The first column is the measure."""
     return _welch("welch_t", _arm(variant), _arm(baseline))
 
 
-def difference_of_proportions(variant: Moments, baseline: Moments) -> Contrast:
+def difference_of_proportions(variant: A, baseline: A) -> Contrast:
     """Unpooled z: variance p(1 - p)/n of each arm, normal reference; its interval is Wald's."""
     share, control = variant.mean[0], baseline.mean[0]
     return Contrast(
@@ -57,7 +62,7 @@ def difference_of_proportions(variant: Moments, baseline: Moments) -> Contrast:
     )
 
 
-def pooled_proportions(variant: Moments, baseline: Moments) -> Contrast:
+def pooled_proportions(variant: A, baseline: A) -> Contrast:
     """Pooled z: the variance under "no difference", so a test without an interval."""
     share, control = variant.mean[0], baseline.mean[0]
     pooled = (share * variant.n + control * baseline.n) / (variant.n + baseline.n)
@@ -70,7 +75,7 @@ def pooled_proportions(variant: Moments, baseline: Moments) -> Contrast:
     )
 
 
-def difference_of_ratios(variant: Moments, baseline: Moments) -> Contrast:
+def difference_of_ratios(variant: A, baseline: A) -> Contrast:
     """Ratio of sums per arm, by the delta method, Welch on the linearised units.
 
     Deng, Knoblich, Lu 2018, "Applying the delta method in metric analytics", equation 3: with R =
@@ -80,54 +85,99 @@ def difference_of_ratios(variant: Moments, baseline: Moments) -> Contrast:
     return _welch("delta", _arm(linearised(variant)), _arm(linearised(baseline)))
 
 
-def linearised(moments: Moments) -> Moments:
+def linearised(arm: A) -> A:
     """Moments of (y, x, covariates …) → moments of (R + (y - R x)/mean(x), covariates …)."""
-    top, bottom = moments.mean[:2]
+    top, bottom = arm.mean[:2]
     ratio = top / bottom
     weights = (1 / bottom, -ratio / bottom)
-    cov = moments.cov
-    pairs = [(i, j) for i in (0, 1) for j in (0, 1)]
-    own = sum(weights[i] * weights[j] * cov[i][j] for i, j in pairs)
-    cross = [sum(weights[i] * cov[i][k] for i in (0, 1)) for k in range(2, len(cov))]
-    rest = [list(line[2:]) for line in cov[2:]]
-    rows = [[max(own, 0.0), *cross], *([c, *line] for c, line in zip(cross, rest, strict=True))]
-    return Moments(moments.n, (ratio, *moments.mean[2:]), tuple(tuple(row) for row in rows))
+    own = sum(weights[i] * weights[j] * arm.cov[i][j] for i in (0, 1) for j in (0, 1))
+    cross: list[Any] = [
+        weights[0] * arm.cov[0][k] + weights[1] * arm.cov[1][k] for k in range(2, len(arm.cov))
+    ]
+    rows: list[tuple[Any, ...]] = [(np.maximum(own, 0.0), *cross)]
+    rows += [(cross[k - 2], *arm.cov[k][2:]) for k in range(2, len(arm.cov))]
+    return type(arm)(arm.n, (ratio, *arm.mean[2:]), tuple(rows))
 
 
-def adjusted(variant: Moments, baseline: Moments) -> Contrast | None:
-    """CUPED with one covariate: columns are the measure (linearised for a ratio) and the covariate.
+def adjusted(variant: A, baseline: A) -> Contrast:
+    """CUPED: columns are the measure (linearised for a ratio), then the covariates from before exposure.
 
     Deng, Xu, Kohavi, Walker 2013, "Improving the sensitivity of online controlled experiments by utilizing
-    pre-experiment data", section 3. One coefficient per comparison, from covariances within the arms weighted
-    by 1/n; both means are re-centred at the pooled mean of the covariate, whose own error they share: the
-    cross-term.
-
-    Returns:
-        None when the covariate does not vary.
+    pre-experiment data", section 3. One vector of coefficients per comparison, from covariances within the
+    arms weighted by 1/n; both means are re-centred at the covariates' pooled means, whose own error they
+    share: the cross-term. Covariates that do not vary, or say what others said already, get no weight of
+    their own.
     """
     arms = (variant, baseline)
-    n = variant.n + baseline.n
-    spread = sum(arm.cov[1][1] / arm.n for arm in arms)
-    if spread <= 0:
-        return None
-    theta = sum(arm.cov[0][1] / arm.n for arm in arms) / spread
-    centre = sum(arm.n * arm.mean[1] for arm in arms) / n
-    means = [arm.mean[0] - theta * (arm.mean[1] - centre) for arm in arms]
+    blocks = [_Block.of(arm) for arm in arms]
+    n = np.add(variant.n, baseline.n)
+    theta = _coefficients(
+        np.add(*(block.xx / block.n[..., None, None] for block in blocks)),
+        np.add(*(block.yx / block.n[..., None] for block in blocks)),
+    )
+    centre = np.add(*(block.n[..., None] * block.x for block in blocks)) / n[..., None]
+    means = [block.y - _dot(theta, block.x - centre) for block in blocks]
     units = [
-        max(arm.cov[0][0] - 2 * theta * arm.cov[0][1] + theta * theta * arm.cov[1][1], 0.0) for arm in arms
+        np.maximum(block.yy - 2 * _dot(theta, block.yx) + _quadratic(theta, block.xx), 0.0)
+        for block in blocks
     ]
-    welch = _welch("cuped", Arm(means[0], units[0], variant.n), Arm(means[1], units[1], baseline.n))
-    # The pooled mean's variance, and what it has in common with each arm's residual mean.
-    shared = theta * theta * sum(arm.n * arm.cov[1][1] for arm in arms) / (n * n)
-    left = [theta * (arm.cov[0][1] - theta * arm.cov[1][1]) / n for arm in arms]
-    plain = sum(arm.cov[0][0] / arm.n for arm in arms)
+    welch = _welch("cuped", *(Arm(m, u, arm.n) for m, u, arm in zip(means, units, arms, strict=True)))
+    # The pooled means' variance, and what it has in common with each arm's mean residual.
+    pooled = np.add(*(block.n[..., None, None] * block.xx for block in blocks))
+    shared = _quadratic(theta, pooled) / (n * n)
+    left = [_dot(theta, block.yx - np.einsum("...ij,...j", block.xx, theta)) / n for block in blocks]
+    plain = np.add(*(block.yy / block.n for block in blocks))
+    remaining = (welch.var_variant + welch.var_baseline) / np.where(plain > 0, plain, math.nan)
     return msgspec.structs.replace(
         welch,
         var_variant=welch.var_variant + shared + 2 * left[0],
         var_baseline=welch.var_baseline + shared + 2 * left[1],
-        covariance=shared + sum(left),
-        variance_reduction=1 - (welch.var_variant + welch.var_baseline) / plain if plain > 0 else None,
+        covariance=shared + left[0] + left[1],
+        variance_reduction=(1 - remaining)[()],
     )
+
+
+class _Block(NamedTuple):
+    """One arm's moments as arrays: measure y and covariates x on the last axes."""
+
+    n: Numbers
+    y: Numbers
+    x: Numbers
+    yy: Numbers
+    yx: Numbers
+    xx: Numbers
+
+    @classmethod
+    def of(cls, arm: Moments | Stack) -> "_Block":
+        mean = np.moveaxis(np.array(arm.mean), 0, -1)
+        cov = np.moveaxis(np.array(arm.cov), (0, 1), (-2, -1))
+        return cls(
+            np.asarray(arm.n, dtype=np.float64),
+            mean[..., 0],
+            mean[..., 1:],
+            cov[..., 0, 0],
+            cov[..., 0, 1:],
+            cov[..., 1:, 1:],
+        )
+
+
+def _coefficients(xx: Numbers, yx: Numbers) -> Numbers:
+    """Least squares on the scale of correlations, so that units of the covariates do not matter."""
+    size = np.sqrt(np.einsum("...ii->...i", xx))
+    size = np.where(size > 0, size, 1.0)
+    inverse = np.linalg.pinv(xx / (size[..., :, None] * size[..., None, :]), rcond=1e-10, hermitian=True)
+    found: Numbers = np.einsum("...ij,...j", inverse, yx / size) / size
+    return found
+
+
+def _dot(a: Numbers, b: Numbers) -> Numbers:
+    found: Numbers = np.einsum("...i,...i", a, b)
+    return found
+
+
+def _quadratic(a: Numbers, matrix: Numbers) -> Numbers:
+    found: Numbers = np.einsum("...i,...ij,...j", a, matrix, a)
+    return found
 
 
 def of_quantiles(variant: Arm, baseline: Arm) -> Contrast:
@@ -135,20 +185,20 @@ def of_quantiles(variant: Arm, baseline: Arm) -> Contrast:
     return _welch("quantile", variant, baseline)
 
 
-def _arm(moments: Moments) -> Arm:
+def _arm(moments: Moments | Stack) -> Arm:
     return Arm(moments.mean[0], moments.cov[0][0], moments.n)
 
 
 def _welch(method: str, variant: Arm, baseline: Arm) -> Contrast:
     a, b = variant.unit_variance / variant.n, baseline.unit_variance / baseline.n
     # As shares of the whole, so that squares of tiny or huge variances neither vanish nor overflow.
-    whole = a + b
-    below = (a / whole) ** 2 / (variant.n - 1) + (b / whole) ** 2 / (baseline.n - 1) if whole > 0 else 0.0
+    whole = np.where(np.greater(a + b, 0), a + b, math.nan)
+    below = (a / whole) ** 2 / (variant.n - 1) + (b / whole) ** 2 / (baseline.n - 1)
     return Contrast(
         method=method,
         variant=variant.estimate,
         baseline=baseline.estimate,
         var_variant=a,
         var_baseline=b,
-        df=1 / below if below > 0 else math.inf,
+        df=np.where(below > 0, 1 / np.where(below > 0, below, 1.0), math.inf)[()],
     )

@@ -5,12 +5,13 @@ Chan, Golub, LeVeque 1979, "Updating formulae and a pairwise algorithm for compu
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from stats.arrays import Numbers
 from stats.errors import StatsError
 
 
@@ -108,4 +109,22 @@ class Moments(msgspec.Struct, frozen=True):
                 )
                 for i in width
             ),
+        )
+
+
+class Stack(NamedTuple):
+    """Moments of many arms at once: each number of `Moments` is an array, one element per arm."""
+
+    n: Numbers
+    mean: tuple[Numbers, ...]
+    cov: tuple[tuple[Numbers, ...], ...]
+
+    @classmethod
+    def of(cls, moments: Sequence[Moments]) -> Self:
+        """The moments, one after the other; all must have the same number of columns."""
+        width = range(len(moments[0].mean))
+        return cls(
+            np.array([one.n for one in moments], dtype=np.float64),
+            tuple(np.array([one.mean[i] for one in moments]) for i in width),
+            tuple(tuple(np.array([one.cov[i][j] for one in moments]) for j in width) for i in width),
         )

@@ -4,8 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from stats.arrays import Codes, Numbers
 from stats.moments import Moments
-from stats.quantiles import Codes, Numbers
 
 Kind = Literal["proportion", "mean", "ratio", "quantile"]
 Horizon = Literal["fixed", "anytime", "group_sequential"]

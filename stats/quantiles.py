@@ -9,13 +9,10 @@ import math
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from stats.arrays import Codes, Numbers
 from stats.moments import Moments
-
-Numbers = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
 
 
 class Quantile(msgspec.Struct, frozen=True):
