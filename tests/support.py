@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
 
-def tenbin(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def tenbin(
+    *arguments: str, check: bool = True, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """The `tenbin` command in a process of its own, as a person would start it."""
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("TENBIN_", "DAGSTER_"))
@@ -22,7 +25,7 @@ def tenbin(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=environment,
+        env=environment | dict(env or {}),
         cwd=ROOT,
         timeout=240,
         check=False,

@@ -1,0 +1,145 @@
+"""What a further run does: nothing, a part, what came late, what a killed one left undone."""
+
+import datetime as dt
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.pipelines.conftest import Shop, exposure, make_shop, purchase
+from tests.support import tenbin
+
+pytestmark = pytest.mark.slow
+
+
+def noon(day: dt.date) -> dt.datetime:
+    return dt.datetime.combine(day, dt.time(12), dt.UTC)
+
+
+def recorded_runs(root: Path) -> list[tuple[str, str]]:
+    """Job and status of every run in the workspace's Dagster home."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(root / ".dagster")) as instance:
+        return sorted((run.job_name, run.status.value) for run in instance.get_runs())
+
+
+def test_a_second_run_changes_nothing(shop: Shop):
+    assert shop.run()["ingested"] == {"events": 54, "exposures": 160, "assignments": 0, "unit_attributes": 0}
+    before = shop.written()
+    assert set(shop.run()["ingested"].values()) == {0}
+    assert shop.written() == before
+
+
+def test_a_backfill_in_parts_is_one_run_each_and_ends_where_one_run_would(shop: Shop, tmp_path: Path):
+    days = shop.days()
+    shop.run(first=days[2], last=days[3])
+    assert sorted(shop.latest()) == days[2:4]
+    assert recorded_runs(shop.root) == [
+        ("evidence", "SUCCESS"),
+        ("ingest", "SUCCESS"),
+        ("readouts", "SUCCESS"),
+    ]
+    shop.run(first=days[0], last=days[1])
+    assert sorted(shop.latest()) == days[:4]
+    shop.run()
+    at_once = make_shop(tmp_path / "at once")
+    at_once.run()
+    assert shop.results() == at_once.results()
+    assert sorted(shop.results()) == [(day, 0) for day in days]
+
+
+def test_late_rows_of_an_open_day_change_its_results_in_place(shop: Shop):
+    shop.run()
+    before = shop.results()
+    shop.land("events", [purchase(1_000, 1, noon(shop.yesterday), 700)])
+    shop.run()
+    after = shop.results()
+    assert after.keys() == before.keys()
+    assert [day for day, revision in sorted(after) if after[day, revision] != before[day, revision]] == [
+        shop.yesterday
+    ]
+
+
+def test_late_rows_of_a_closed_day_add_revisions_and_end_where_an_early_arrival_would(
+    shop: Shop, tmp_path: Path
+):
+    late = [purchase(1_000, 1, noon(shop.days()[3]), 700)]
+    seen_late = [exposure(500, noon(shop.days()[2]))]
+    shop.run()
+    before = shop.results()
+    shop.land("events", late)
+    shop.land("exposures", seen_late)
+    (outcome,) = shop.run()["experiments"]
+    after = shop.results()
+    closed = [day for day in shop.days() if not shop.is_open(day)]
+    assert len(closed) > 4
+    added = [key for key in sorted(after) if key not in before]
+    assert added == [(day, 1) for day in closed if day >= shop.days()[2]]
+    for day in closed:
+        assert after[day, 0] == before[day, 0]
+    early = make_shop(tmp_path / "early")
+    early.land("events", late)
+    early.land("exposures", seen_late)
+    early.run()
+    assert shop.latest() == early.latest()
+    page = json.loads(Path(outcome["result_json"]).read_text(encoding="utf-8"))
+    assert page["units"] == {"対照群": 81, "zoë": 80}
+
+
+def test_an_experiment_without_an_as_of_day_stops_no_other(shop: Shop):
+    text = (shop.root / "experiments" / "検索.toml").read_text(encoding="utf-8")
+    later = text.replace("検索", "later").replace(str(shop.first), str(shop.today + dt.timedelta(days=3)))
+    (shop.root / "experiments" / "later.toml").write_text(later, encoding="utf-8")
+    assert [outcome["experiment"] for outcome in shop.run()["experiments"]] == ["検索"]
+
+
+def test_an_experiment_whose_file_is_gone_is_no_longer_analysed(shop: Shop):
+    text = (shop.root / "experiments" / "検索.toml").read_text(encoding="utf-8")
+    (shop.root / "experiments" / "other.toml").write_text(text.replace("検索", "other"), encoding="utf-8")
+    assert [outcome["experiment"] for outcome in shop.run()["experiments"]] == ["other", "検索"]
+    (shop.root / "experiments" / "other.toml").unlink()
+    assert [outcome["experiment"] for outcome in shop.run()["experiments"]] == ["検索"]
+
+
+STEPS = [
+    "registry: after commit",
+    "unit_days: before commit",
+    "unit_days: after commit",
+    "first_exposures: before commit",
+    "unit_metrics: before commit",
+    "unit_metrics: after commit",
+    "moments: before commit",
+    "moments: after commit",
+    "results: before commit",
+    "results: after commit",
+    "findings: before commit",
+    "warehouse: before rename",
+]
+# Each takes two runs; these are where two commits belong together.
+CHOSEN = [
+    step for step in STEPS if os.environ.get("TENBIN_TEST_FULL") or step in {STEPS[2], STEPS[5], STEPS[9]}
+]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    made = make_shop(tmp_path_factory.mktemp("undisturbed"))
+    made.run()
+    return made
+
+
+@pytest.mark.parametrize("step", CHOSEN)
+def test_a_killed_run_is_finished_by_the_next(shop: Shop, undisturbed: Shop, step: str):
+    killed = tenbin("run", str(shop.root), check=False, env={"TENBIN_FAULT": step})
+    assert killed.returncode == 137
+    shop.run()
+    assert shop.results() == undisturbed.results()
+    assert reports(shop) == reports(undisturbed)
+
+
+def reports(shop: Shop) -> dict[str, bytes]:
+    """Every file of the reports; the workspace's own place is in none of them."""
+    root = shop.root / "reports"
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
