@@ -87,16 +87,18 @@ def difference_of_ratios(variant: A, baseline: A) -> Contrast:
 
 def linearised(arm: A) -> A:
     """Moments of (y, x, covariates …) → moments of (R + (y - R x)/mean(x), covariates …)."""
-    top, bottom = arm.mean[:2]
+    return type(arm)(arm.n, *_linearised(arm.mean, arm.cov))
+
+
+def _linearised(mean: tuple[Any, ...], cov: tuple[tuple[Any, ...], ...]) -> tuple[Any, Any]:
+    top, bottom = mean[:2]
     ratio = top / bottom
     weights = (1 / bottom, -ratio / bottom)
-    own = sum(weights[i] * weights[j] * arm.cov[i][j] for i in (0, 1) for j in (0, 1))
-    cross: list[Any] = [
-        weights[0] * arm.cov[0][k] + weights[1] * arm.cov[1][k] for k in range(2, len(arm.cov))
-    ]
-    rows: list[tuple[Any, ...]] = [(np.maximum(own, 0.0), *cross)]
-    rows += [(cross[k - 2], *arm.cov[k][2:]) for k in range(2, len(arm.cov))]
-    return type(arm)(arm.n, (ratio, *arm.mean[2:]), tuple(rows))
+    own = sum(weights[i] * weights[j] * cov[i][j] for i in (0, 1) for j in (0, 1))
+    cross = [weights[0] * cov[0][k] + weights[1] * cov[1][k] for k in range(2, len(cov))]
+    rows = [(np.maximum(own, 0.0), *cross)]
+    rows += [(c, *line[2:]) for c, line in zip(cross, cov[2:], strict=True)]
+    return (ratio, *mean[2:]), tuple(rows)
 
 
 def adjusted(variant: A, baseline: A) -> Contrast:
