@@ -9,8 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
-from stats.arrays import Numbers, Real
+from stats.arrays import Real
+from stats.blocks import Block, Solver, dot, quadratic
 from stats.moments import Moments, Stack
 
 A = TypeVar("A", Moments, Stack)
@@ -52,27 +54,33 @@ def difference_of_means(variant: A, baseline: A) -> Contrast:
 
 def difference_of_proportions(variant: A, baseline: A) -> Contrast:
     """Unpooled z: variance p(1 - p)/n of each arm, normal reference; its interval is Wald's."""
-    share, control = variant.mean[0], baseline.mean[0]
+    share, control, n, m = _shares(variant, baseline)
     return Contrast(
         method="z_unpooled",
         variant=share,
         baseline=control,
-        var_variant=share * (1 - share) / variant.n,
-        var_baseline=control * (1 - control) / baseline.n,
+        var_variant=share * (1 - share) / n,
+        var_baseline=control * (1 - control) / m,
     )
 
 
 def pooled_proportions(variant: A, baseline: A) -> Contrast:
     """Pooled z: the variance under "no difference", so a test without an interval."""
-    share, control = variant.mean[0], baseline.mean[0]
-    pooled = (share * variant.n + control * baseline.n) / (variant.n + baseline.n)
+    share, control, n, m = _shares(variant, baseline)
+    pooled = (share * n + control * m) / (n + m)
     return Contrast(
         method="z_pooled",
         variant=share,
         baseline=control,
-        var_variant=pooled * (1 - pooled) / variant.n,
-        var_baseline=pooled * (1 - pooled) / baseline.n,
+        var_variant=pooled * (1 - pooled) / n,
+        var_baseline=pooled * (1 - pooled) / m,
     )
+
+
+def _shares(variant: A, baseline: A) -> tuple[Real, Real, Real, Real]:
+    """Both shares and both sizes, NaN where there are no units."""
+    n, m = at_least(1, variant.n), at_least(1, baseline.n)
+    return _arm(variant).estimate, _arm(baseline).estimate, n, m
 
 
 def difference_of_ratios(variant: A, baseline: A) -> Contrast:
@@ -85,101 +93,83 @@ def difference_of_ratios(variant: A, baseline: A) -> Contrast:
     return _welch("delta", _arm(linearised(variant)), _arm(linearised(baseline)))
 
 
-def linearised(arm: A) -> A:
-    """Moments of (y, x, covariates …) → moments of (R + (y - R x)/mean(x), covariates …)."""
-    return type(arm)(arm.n, *_linearised(arm.mean, arm.cov))
+def linearised(arm: A, *, pairs: int = 1) -> A:
+    """Moments of (y, x, covariates …) → moments of (R + (y - R x)/mean(x), covariates …).
+
+    With `pairs=2` the next two columns are numerator and denominator as well, from before exposure, and
+    become one covariate, the ratio before. NaN where a mean
+    denominator is 0.
+    """
+    mean, cov = arm.mean, arm.cov
+    for place in range(pairs):
+        mean, cov = _linearised(mean, cov, place)
+    return type(arm)(arm.n, mean, cov)
 
 
-def _linearised(mean: tuple[Any, ...], cov: tuple[tuple[Any, ...], ...]) -> tuple[Any, Any]:
-    top, bottom = mean[:2]
+def _linearised(
+    mean: tuple[Any, ...], cov: tuple[tuple[Any, ...], ...], place: int
+) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
+    """The columns `place` (numerator) and the next one (denominator) become one."""
+    top, bottom = mean[place : place + 2]
+    bottom = np.where(np.equal(bottom, 0), math.nan, bottom)[()]
     ratio = top / bottom
     weights = (1 / bottom, -ratio / bottom)
-    own = sum(weights[i] * weights[j] * cov[i][j] for i in (0, 1) for j in (0, 1))
-    cross = [weights[0] * cov[0][k] + weights[1] * cov[1][k] for k in range(2, len(cov))]
-    rows = [(np.maximum(own, 0.0), *cross)]
-    rows += [(c, *line[2:]) for c, line in zip(cross, cov[2:], strict=True)]
-    return (ratio, *mean[2:]), tuple(rows)
+
+    def joined(line: tuple[Any, ...], value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a row of them
+        return (*line[:place], value, *line[place + 2 :])
+
+    rows = [joined(row, weights[0] * row[place] + weights[1] * row[place + 1]) for row in cov]
+    pair = zip(*rows[place : place + 2], strict=True)
+    own = [weights[0] * a + weights[1] * b for a, b in pair]
+    own[place] = np.maximum(own[place], 0.0)
+    return joined(mean, ratio), joined(tuple(rows), tuple(own))
 
 
-def adjusted(variant: A, baseline: A) -> Contrast:
+def adjusted(variant: A, baseline: A, *, theta: npt.ArrayLike | None = None) -> Contrast:
     """CUPED: columns are the measure (linearised for a ratio), then the covariates from before exposure.
 
     Deng, Xu, Kohavi, Walker 2013, "Improving the sensitivity of online controlled experiments by utilizing
     pre-experiment data", section 3. One vector of coefficients per comparison, from covariances within the
-    arms weighted by 1/n; both means are re-centred at the covariates' pooled means, whose own error they
-    share: the cross-term. Covariates that do not vary, or say what others said already, get no weight of
-    their own.
+    arms weighted by 1/n, which make the difference's variance smallest; both means are re-centred at the
+    covariates' pooled means, whose own error they share: the cross-term. Covariates that do not vary, or say
+    what others said already, get no weight of their own. `variance_reduction` is what was achieved.
+
+    Args:
+        variant: moments of the measure and p covariates.
+        baseline: the same columns.
+        theta: p coefficients that are known already, (..., p), say from an earlier experiment.
     """
     arms = (variant, baseline)
-    blocks = [_Block.of(arm) for arm in arms]
-    n = np.add(variant.n, baseline.n)
-    theta = _coefficients(
-        np.add(*(block.xx / block.n[..., None, None] for block in blocks)),
-        np.add(*(block.yx / block.n[..., None] for block in blocks)),
-    )
+    blocks = [Block.of(arm) for arm in arms]
+    n = np.add(*(block.n for block in blocks))
+    if theta is None:
+        solver = Solver.of(np.add(*(block.xx / block.n[..., None, None] for block in blocks)))
+        theta = solver.solve(np.add(*(block.yx / block.n[..., None] for block in blocks)))
+    theta = np.asarray(theta, dtype=np.float64)
     centre = np.add(*(block.n[..., None] * block.x for block in blocks)) / n[..., None]
-    means = [block.y - _dot(theta, block.x - centre) for block in blocks]
+    means = [block.y - dot(theta, block.x - centre) for block in blocks]
     units = [
-        np.maximum(block.yy - 2 * _dot(theta, block.yx) + _quadratic(theta, block.xx), 0.0)
-        for block in blocks
+        np.maximum(block.yy - 2 * dot(theta, block.yx) + quadratic(theta, block.xx), 0.0) for block in blocks
     ]
     welch = _welch("cuped", *(Arm(m, u, arm.n) for m, u, arm in zip(means, units, arms, strict=True)))
     # The pooled means' variance, and what it has in common with each arm's mean residual.
     pooled = np.add(*(block.n[..., None, None] * block.xx for block in blocks))
-    shared = _quadratic(theta, pooled) / (n * n)
-    left = [_dot(theta, block.yx - np.einsum("...ij,...j", block.xx, theta)) / n for block in blocks]
+    shared = quadratic(theta, pooled) / (n * n)
+    left = [dot(theta, block.yx - np.einsum("...ij,...j", block.xx, theta)) / n for block in blocks]
     plain = np.add(*(block.yy / block.n for block in blocks))
-    remaining = (welch.var_variant + welch.var_baseline) / np.where(plain > 0, plain, math.nan)
     return msgspec.structs.replace(
         welch,
         var_variant=welch.var_variant + shared + 2 * left[0],
         var_baseline=welch.var_baseline + shared + 2 * left[1],
         covariance=shared + left[0] + left[1],
-        variance_reduction=(1 - remaining)[()],
+        variance_reduction=reduction(welch.var_variant + welch.var_baseline, plain),
     )
 
 
-class _Block(NamedTuple):
-    """One arm's moments as arrays: measure y and covariates x on the last axes."""
-
-    n: Numbers
-    y: Numbers
-    x: Numbers
-    yy: Numbers
-    yx: Numbers
-    xx: Numbers
-
-    @classmethod
-    def of(cls, arm: Moments | Stack) -> "_Block":
-        mean = np.moveaxis(np.array(arm.mean), 0, -1)
-        cov = np.moveaxis(np.array(arm.cov), (0, 1), (-2, -1))
-        return cls(
-            np.asarray(arm.n, dtype=np.float64),
-            mean[..., 0],
-            mean[..., 1:],
-            cov[..., 0, 0],
-            cov[..., 0, 1:],
-            cov[..., 1:, 1:],
-        )
-
-
-def _coefficients(xx: Numbers, yx: Numbers) -> Numbers:
-    """Least squares on the scale of correlations, so that units of the covariates do not matter."""
-    size = np.sqrt(np.einsum("...ii->...i", xx))
-    size = np.where(size > 0, size, 1.0)
-    inverse = np.linalg.pinv(xx / (size[..., :, None] * size[..., None, :]), rcond=1e-10, hermitian=True)
-    found: Numbers = np.einsum("...ij,...j", inverse, yx / size) / size
-    return found
-
-
-def _dot(a: Numbers, b: Numbers) -> Numbers:
-    found: Numbers = np.einsum("...i,...i", a, b)
-    return found
-
-
-def _quadratic(a: Numbers, matrix: Numbers) -> Numbers:
-    found: Numbers = np.einsum("...i,...ij,...j", a, matrix, a)
-    return found
+def reduction(remaining: Real, plain: Real) -> Real:
+    """The share of a variance that is gone; NaN where there was none."""
+    share: Real = (1 - remaining / np.where(np.greater(plain, 0), plain, math.nan))[()]
+    return share
 
 
 def of_quantiles(variant: Arm, baseline: Arm) -> Contrast:
@@ -188,19 +178,36 @@ def of_quantiles(variant: Arm, baseline: Arm) -> Contrast:
 
 
 def _arm(moments: Moments | Stack) -> Arm:
-    return Arm(moments.mean[0], moments.cov[0][0], moments.n)
+    return Arm(np.where(np.less(moments.n, 1), math.nan, moments.mean[0])[()], moments.cov[0][0], moments.n)
 
 
 def _welch(method: str, variant: Arm, baseline: Arm) -> Contrast:
-    a, b = variant.unit_variance / variant.n, baseline.unit_variance / baseline.n
-    # As shares of the whole, so that squares of tiny or huge variances neither vanish nor overflow.
-    whole = np.where(np.greater(a + b, 0), a + b, math.nan)
-    below = (a / whole) ** 2 / (variant.n - 1) + (b / whole) ** 2 / (baseline.n - 1)
+    n, m = at_least(2, variant.n), at_least(2, baseline.n)
+    a, b = variant.unit_variance / n, baseline.unit_variance / m
     return Contrast(
         method=method,
         variant=variant.estimate,
         baseline=baseline.estimate,
         var_variant=a,
         var_baseline=b,
-        df=np.where(below > 0, 1 / np.where(below > 0, below, 1.0), math.inf)[()],
+        df=satterthwaite((a, n - 1), (b, m - 1)),
     )
+
+
+def satterthwaite(*parts: tuple[Real, Real]) -> Real:
+    """Degrees of freedom of a sum of independent variances, each with degrees of freedom of its own.
+
+    Satterthwaite 1946, "An approximate distribution of estimates of variance components"; infinite where the
+    sum is 0 or not defined.
+    """
+    # As shares of the whole, so that squares of tiny or huge variances neither vanish nor overflow.
+    total = sum(variance for variance, _ in parts)
+    whole = np.where(np.greater(total, 0), total, math.nan)
+    below = sum(np.square(variance / whole) / df for variance, df in parts)
+    return np.where(np.greater(below, 0), 1 / np.where(np.greater(below, 0), below, 1.0), math.inf)[()]
+
+
+def at_least(fewest: int, n: Real) -> Real:
+    """The number of units, or NaN where it is too small for what is asked."""
+    found: Real = np.where(np.less(n, fewest), math.nan, n)[()]
+    return found
