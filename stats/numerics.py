@@ -1,0 +1,56 @@
+"""What elementwise formulas share: silence about NaN, roots by bisection, integrals by Gauss-Legendre."""
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from stats.arrays import Numbers, Real
+from stats.errors import StatsError
+
+_HALVINGS = 100  # a double's last bit, wherever the root lies
+
+# Where a formula has no value it is NaN, and that is all that needs saying.
+quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+
+
+def positive(value: Real) -> Real:
+    """The value; NaN where it is not above 0."""
+    return np.where(np.greater(value, 0), value, np.nan)
+
+
+def level(alpha: float) -> float:
+    """The level, when it lies between 0 and 1.
+
+    Raises:
+        StatsError: it does not.
+    """
+    if not 0 < alpha < 1:
+        raise StatsError(f"alpha must lie between 0 and 1, both excluded, not {alpha}")
+    return alpha
+
+
+def bisect(
+    excess: Callable[[Numbers], Numbers], low: Numbers, high: Numbers, *, halvings: int = _HALVINGS
+) -> Numbers:
+    """Where an increasing function crosses 0, elementwise; an end where it does not cross in between."""
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        short = excess(middle) < 0
+        low, high = np.where(short, middle, low), np.where(short, high, middle)
+    return (low + high) / 2
+
+
+def panels(*edges: Numbers, nodes: int) -> tuple[Numbers, Numbers]:
+    """Gauss-Legendre nodes and weights between neighbouring edges, all on the last axis."""
+    ordered = np.sort(np.concatenate(np.broadcast_arrays(*edges), axis=-1), axis=-1)
+    node, weight = _legendre(nodes)
+    middle, half = (ordered[..., 1:] + ordered[..., :-1]) / 2, np.diff(ordered) / 2
+    x: Numbers = middle[..., None] + half[..., None] * node
+    w: Numbers = half[..., None] * weight
+    return x.reshape(*x.shape[:-2], -1), w.reshape(*w.shape[:-2], -1)
+
+
+@functools.cache
+def _legendre(nodes: int) -> tuple[Numbers, Numbers]:
+    return np.polynomial.legendre.leggauss(nodes)
