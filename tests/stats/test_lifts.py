@@ -89,7 +89,7 @@ def test_growthbooks_relative_t_test_of_means(case: dict):
 
 @param("mean", "mean")
 def test_tea_tastings_relative_interval_of_means(case: dict):
-    """Its Student law has the degrees of freedom of the logarithms' variances, not those of the difference."""
+    """Its Student law has the degrees of freedom of the logarithms' variances, not of the difference's."""
     contrast, alpha = contrast_of(case), case["params"]["alpha"]
     parts = [
         (contrast.var_variant / contrast.variant**2, case["inputs"]["treatment"]["n"] - 1),
