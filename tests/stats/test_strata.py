@@ -38,8 +38,8 @@ def test_growthbook(case: dict):
     """Estimates and errors on both scales.
 
     One stratum that is left is the plain difference, for proportions with variance p(1 - p) as everywhere
-    here; GrowthBook takes n/(n - 1) of it there (and nowhere else), as for a mean of zeros and ones. Its t has
-    the degrees of freedom of the unstratified test, ours Satterthwaite's of the strata.
+    here; GrowthBook takes n/(n - 1) of it there (and nowhere else), as for a mean of zeros and ones. Its t
+    has the degrees of freedom of the unstratified test, ours Satterthwaite's of the strata.
     """
     kind, strata = case["inputs"]["kind"], strata_of(case)
     found = post_stratified(strata, kind=kind)
