@@ -217,6 +217,17 @@ def test_a_covariate_said_twice_or_constant_changes_nothing():
         assert other.df == pytest.approx(one.df, rel=1e-8)
 
 
+def test_a_covariate_that_is_constant_but_for_rounding_is_none():
+    """Another engine's covariance of 0.1 with itself: 1e-34 is no variance to divide by."""
+    arms = [Moments(50, (mean, 0.1), ((1.0, 5e-18), (5e-18, 1e-34))) for mean in (1.3, 1.0)]
+    plain = contrasts.difference_of_means(*arms)
+    for estimator in (lin, contrasts.adjusted):
+        found = estimator(*arms)
+        assert found.estimate == plain.estimate
+        assert found.variance_against(1.0) == pytest.approx(plain.variance_against(1.0), rel=1e-12)
+        assert found.variance_reduction == pytest.approx(0.0, abs=1e-12)
+
+
 def test_a_thousand_comparisons_at_once_are_each_what_they_are_alone():
     draw = np.random.default_rng(14)
     arms = [[moments(drawn(draw, 30, lift=lift)) for _ in range(100)] for lift in (1.0, 0.0)]
