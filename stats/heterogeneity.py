@@ -19,7 +19,7 @@ from stats import inference
 from stats.arrays import Numbers
 from stats.contrasts import Contrast
 from stats.errors import StatsError
-from stats.numerics import bisect, level, quiet
+from stats.numerics import bisect, level, number, quiet
 from stats.references import StudentT
 
 _LEAST_TO_SHRINK = 4  # segments that Morris's intervals need
@@ -206,17 +206,17 @@ def compare_segments(
         "shrunk_upper": shrunk.estimate + wide,
     }
     segments = tuple(
-        SegmentEffect(segment=name, **{key: _number(values[place]) for key, values in columns.items()})
+        SegmentEffect(segment=name, **{key: number(values[place]) for key, values in columns.items()})
         for place, name in enumerate(names)
     )
     return Heterogeneity(
         segments=segments,
         overall=_overall(effects),
-        q=_number(found.q),
-        df=_number(found.df),
-        p_value=_number(found.p_value),
-        i2=_number(found.i2),
-        tau2=_number(tau2),
+        q=number(found.q),
+        df=number(found.df),
+        p_value=number(found.p_value),
+        i2=number(found.i2),
+        tau2=number(tau2),
         left_out=tuple(one.segment for one in segments if one.estimate is None),
         finding=_finding(found, alpha),
         warnings=tuple(_warnings(segments, found, planned=planned, alpha=alpha)),
@@ -231,10 +231,6 @@ def _known(effects: Effects) -> Effects:
 def _overall(effects: Effects) -> float | None:
     e, v, _ = _known(effects)
     return float((e / v).sum() / (1 / v).sum()) if len(e) else None
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _finding(found: Between, alpha: float) -> str:

@@ -19,6 +19,11 @@ def positive(value: Real) -> Real:
     return np.where(np.greater(value, 0), value, np.nan)
 
 
+def number(value: Real) -> float | None:
+    """One number for a result; None where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
 def level(alpha: float) -> float:
     """The level, when it lies between 0 and 1.
 
