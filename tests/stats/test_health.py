@@ -99,7 +99,7 @@ def test_a_significance_that_hangs_on_few_units_is_said():
 
 
 def test_the_share_is_that_of_the_differences_variance():
-    """By hand: arms of 3 and 5 units weigh 1/6 and 1/20; the unit farthest from the pooled median, 2.5, is 9."""
+    """By hand: arms of 3 and 5 units weigh 1/6 and 1/20; 9 is farthest from the pooled median, 2.5."""
     found = outlier_influence(np.array([1.0, 2.0, 9.0]), np.array([0.0, 1.0, 3.0, 4.0, 7.0]), top=1)
     whole = (9 + 4 + 25) / 6 + (9 + 4 + 0 + 1 + 16) / 20
     assert found.variance_share == pytest.approx(25 / 6 / whole, rel=1e-12)
