@@ -344,7 +344,7 @@ def _assumptions(case: _Case) -> list[str]:
     design, measure = case.design, case.measure
     said = [_test(case)]
     if design.guardrails:
-        said.append(f"power {design.target:.4g} for each metric, as there are {design.guardrails} guardrails")
+        said.append(f"power {design.target:.4g} for each metric (guardrails: {design.guardrails})")
     if len(set(design.weights)) > 1:
         weights = " : ".join(f"{weight:g}" for weight in design.weights)
         said.append(f"arms weighted {weights}; the lightest variant decides")

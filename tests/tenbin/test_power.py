@@ -169,7 +169,7 @@ def test_the_table_has_smaller_and_larger_effects():
     units = [int(line.split()[2].replace(",", "")) for line in lines[4:9]]
     assert units == sorted(units, reverse=True)
     assert "a covariate with correlation 0.5 takes away 25% of the variance" in text
-    assert "power 0.9333 for each metric, as there are 2 guardrails" in text
+    assert "power 0.9333 for each metric (guardrails: 2)" in text
     assert "days" not in printed(PowerRequest(rate=0.1, lift=0.1))
 
 
