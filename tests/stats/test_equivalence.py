@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
@@ -81,6 +81,7 @@ def test_two_one_sided_tests_are_statsmodels():
         assert (found.lower, found.upper) == pytest.approx(interval, rel=1e-9)
 
 
+@settings(deadline=None)
 @given(a_contrast(), LAWS, ALPHAS, st.floats(0, 0.9), SIGNS)
 def test_non_inferiority_is_shown_exactly_when_the_bound_is_beyond_the_margin(c, law, alpha, margin, sign):
     size = margin * abs(c.baseline)
@@ -96,6 +97,7 @@ def test_non_inferiority_is_shown_exactly_when_the_bound_is_beyond_the_margin(c,
         assert math.isinf(found.upper if sign > 0 else found.lower)
 
 
+@settings(deadline=None)
 @given(a_contrast(), LAWS, ALPHAS, st.floats(0, 2), SIGNS)
 def test_superiority_is_shown_exactly_when_the_bound_is_beyond_the_margin(c, law, alpha, margin, sign):
     found = equivalence.superior_lift(c, law, margin=margin, alpha=alpha, sign=sign)
@@ -105,6 +107,7 @@ def test_superiority_is_shown_exactly_when_the_bound_is_beyond_the_margin(c, law
     assert (p_value(found.log10_p) <= alpha) == (bound > margin)
 
 
+@settings(deadline=None)
 @given(a_contrast(), LAWS, ALPHAS, st.floats(0.01, 0.9), st.floats(0.01, 2))
 def test_equivalence_is_shown_exactly_when_the_interval_lies_within(c, law, alpha, below, above):
     found = equivalence.equivalent_lift(c, law, lower=-below, upper=above, alpha=alpha)
@@ -114,6 +117,7 @@ def test_equivalence_is_shown_exactly_when_the_interval_lies_within(c, law, alph
     assert (p_value(found.log10_p) <= alpha) == (found.lower > -below and found.upper < above)
 
 
+@settings(deadline=None)
 @given(a_contrast(), LAWS, ALPHAS)
 def test_without_a_margin_the_scales_agree(c, law, alpha):
     lift = equivalence.superior_lift(c, law, alpha=alpha)
@@ -124,6 +128,7 @@ def test_without_a_margin_the_scales_agree(c, law, alpha):
     assert (lift.lower > 0) == (difference.lower > 0)
 
 
+@settings(deadline=None)
 @given(a_contrast(), LAWS, st.floats(0.01, 0.5))
 def test_mirrored_metrics_mirror_the_test(c, law, margin):
     """A metric counted with the other sign: more is better becomes less is better."""

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as scipy_stats
@@ -112,6 +112,7 @@ def test_light_tails_are_no_finding():
     assert found.finding.startswith("No handful of units decides: 10 units of 6,000 carry 2% of the variance")
 
 
+@settings(deadline=None)
 @given(
     arrays(float, st.integers(3, 30), elements=st.floats(-100, 100, allow_subnormal=False)),
     arrays(float, st.integers(3, 30), elements=st.floats(-100, 100, allow_subnormal=False)),

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from statsmodels.stats.meta_analysis import combine_effects
@@ -186,6 +186,7 @@ def test_shrunk_intervals_cover_and_shrunk_estimates_are_nearer(k, tau2):
 EFFECTS = st.lists(st.tuples(st.floats(-10, 10), st.floats(0.01, 10)), min_size=2, max_size=9)
 
 
+@settings(deadline=None)
 @given(EFFECTS, st.floats(-100, 100), st.sampled_from([1e-12, 1.0, 1e12]))
 def test_shifting_and_scaling(pairs, shift, factor):
     e, v = map(np.array, zip(*pairs, strict=True))
@@ -196,6 +197,7 @@ def test_shifting_and_scaling(pairs, shift, factor):
     )
 
 
+@settings(deadline=None)
 @given(EFFECTS)
 def test_a_shrunk_estimate_lies_between_its_own_and_the_common_one_and_none_is_drawn_when_effects_differ(
     pairs,

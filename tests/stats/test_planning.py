@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy import stats as scipy_stats
@@ -227,6 +227,7 @@ DESIGNS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(DESIGNS, MEASURES, st.floats(0.01, 0.6))
 def test_a_size_has_the_power_it_was_made_for_and_its_effect_is_the_detectable_one(design, measure, share):
     effect = design.sign * share * (1.0 if design.scale == "relative" else abs(measure.mean))
@@ -243,6 +244,7 @@ def test_a_size_has_the_power_it_was_made_for_and_its_effect_is_the_detectable_o
         assert detectable_effect(design, measure, units=units) == pytest.approx(effect, rel=1e-8)
 
 
+@settings(deadline=None)
 @given(DESIGNS, MEASURES, st.floats(0.01, 0.3))
 def test_more_is_asked_for_more_is_needed(design, measure, share):
     effect = design.sign * share * (1.0 if design.scale == "relative" else abs(measure.mean))
@@ -258,6 +260,7 @@ def test_more_is_asked_for_more_is_needed(design, measure, share):
         assert sample_size(replace(design, **harder), measure, effect=effect) >= units
 
 
+@settings(deadline=None)
 @given(st.floats(0.02, 0.9), st.floats(0.001, 0.2))
 def test_non_inferiority_of_nothing_is_the_superiority_test(rate, lift):
     measure = proportion(rate)
