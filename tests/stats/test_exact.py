@@ -120,7 +120,7 @@ def test_an_order_that_does_not_depend_on_the_hypothesis_inverts_as_in_sas(count
 
 
 @given(small_counts(14), st.sampled_from([-0.6, -0.1, 0.0, 0.05, 0.4]))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_barnards_tables_are_all_that_say_at_least_as_much(counts, at):
     """By going through all tables: the statistic grows with the variant's conversions at any hypothesis."""
     n, m = counts.n_variant, counts.n_baseline
@@ -141,7 +141,7 @@ def test_barnards_tables_are_all_that_say_at_least_as_much(counts, at):
 
 
 @given(small_counts(14))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_boschloos_tables_are_all_with_a_p_value_of_fisher_at_most_as_large(counts):
     x, n, y, m = counts
     all_x, all_y = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
@@ -176,7 +176,7 @@ def test_the_supremum_is_found(counts, order):
 
 @pytest.mark.parametrize("test", BOTH)
 @given(counts=small_counts(), alpha=st.sampled_from([0.05, 0.2]))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_the_test_rejects_exactly_when_both_intervals_leave_out_no_difference(test, counts, alpha):
     found = test(counts, alpha=alpha)
     assume(abs(found.p_value - alpha) > 1e-9)
@@ -192,7 +192,7 @@ def test_the_test_rejects_exactly_when_both_intervals_leave_out_no_difference(te
 
 @pytest.mark.parametrize("test", BOTH)
 @given(counts=small_counts(25))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_arms_exchanged_mirror_everything(test, counts):
     one, other = test(counts), test(counts.swapped)
     assert (one.p_value, one.p_greater) == pytest.approx((other.p_value, other.p_less), rel=1e-9)
@@ -239,6 +239,7 @@ def test_a_true_hypothesis_is_rejected_at_most_as_often_as_the_level_says(n, m, 
 
 
 @given(small_counts())
+@settings(deadline=None)
 def test_fishers_test_is_scipys(counts):
     found = fisher(counts)
     table = as_table(counts)

@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 from scipy import stats as scipy_stats
@@ -114,6 +114,7 @@ def test_the_statistics_are_those_of_exact_arithmetic(counts, place):
 
 
 @given(some_counts(1000), st.floats(-0.99, 0.99), st.floats(0.01, 100))
+@settings(deadline=None)
 def test_the_statistics_are_those_of_exact_arithmetic_anywhere(counts, difference, ratio):
     x, n, y, m = counts
     assume(0 < x < n and 0 < y < m)
@@ -231,6 +232,7 @@ def _explain(counts: Counts, alpha: float, theirs: list[float]) -> None:
 
 
 @given(some_counts(), st.sampled_from([0.001, 0.05, 0.2]))
+@settings(deadline=None)
 def test_the_test_rejects_exactly_when_both_intervals_leave_out_no_difference(counts, alpha):
     z, q = abs(score_statistic(counts)), NORMAL.critical(alpha)
     assume(abs(z - q) > 1e-7 * q)
@@ -243,6 +245,7 @@ def test_the_test_rejects_exactly_when_both_intervals_leave_out_no_difference(co
 
 
 @given(some_counts(), st.sampled_from([0.01, 0.05]), st.sampled_from([1, 2]))
+@settings(deadline=None)
 def test_a_bound_is_where_the_statistic_is_critical(counts, alpha, sides):
     q = NORMAL.critical(alpha, sides)
     found = miettinen_nurminen_difference(counts, NORMAL, alpha, sides=sides)
@@ -258,6 +261,7 @@ def test_a_bound_is_where_the_statistic_is_critical(counts, alpha, sides):
 
 
 @given(some_counts())
+@settings(deadline=None)
 def test_arms_exchanged_mirror_the_difference_and_turn_the_ratio_over(counts):
     one, other = (miettinen_nurminen_difference(each, NORMAL, 0.05) for each in (counts, counts.swapped))
     assert (one.lower, one.upper) == pytest.approx((-other.upper, -other.lower), rel=1e-9, abs=1e-300)
@@ -274,6 +278,7 @@ def test_arms_exchanged_mirror_the_difference_and_turn_the_ratio_over(counts):
 
 
 @given(some_counts(), st.floats(1e-4, 0.5), st.floats(1e-4, 0.5))
+@settings(deadline=None)
 def test_a_smaller_level_gives_a_wider_interval(counts, one, other):
     for interval in (miettinen_nurminen_difference, miettinen_nurminen_lift, newcombe):
         wide, narrow = (interval(counts, NORMAL, alpha) for alpha in (min(one, other), max(one, other)))
