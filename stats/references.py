@@ -5,12 +5,14 @@ Everything is elementwise: one statistic or an array of them.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
 from scipy import special
 
 from stats.arrays import Real
+from stats.errors import StatsError
 
 Sides = Literal[1, 2]
 
@@ -65,7 +67,80 @@ class StudentT:
         return whole
 
 
-class ConfidenceSequence:
+def approximate_rho2(alpha: float, tuned_for: Real) -> Real:
+    """Precision of the mixture that is about best after so many units (Waudby-Smith and others 2024)."""
+    log = -2 * math.log(alpha)
+    return np.divide(log + math.log(log + 1), tuned_for)
+
+
+def exact_rho2(alpha: float, tuned_for: Real) -> Real:
+    """The same, exactly: (-W_{-1}(-alpha^2 / e) - 1) / units (Howard and others 2021, on tuning)."""
+    return np.divide(-float(special.lambertw(-alpha * alpha / math.e, -1).real) - 1, tuned_for)
+
+
+class NormalMixture:
+    """Valid at every look: the likelihood ratio of normally distributed effects against no effect.
+
+    Robbins 1970, "Statistical methods related to the law of the iterated logarithm". With prior variance
+    tau^2 of the effect and variance V of its estimate, the two-sided ratio is sqrt(V / (V + tau^2))
+    exp(z^2 tau^2 / (2 (V + tau^2))), and p = 1 / ratio. Finite degrees of freedom are those of a t statistic
+    (Lindon, Ham, Tingley, Bojinov 2022, "Anytime-valid linear models", arXiv 2210.08589: the mixture is over
+    effects in standard deviations). One-sided: Waudby-Smith and others 2024, (134).
+
+    Args:
+        ratio: tau^2 / V.
+        df: degrees of freedom.
+    """
+
+    def __init__(self, ratio: Real, df: Real = math.inf) -> None:
+        self._root = np.log1p(ratio) / 2  # logarithm of sqrt((V + tau^2) / V)
+        with np.errstate(divide="ignore"):
+            self._share = 1 / (1 + np.divide(1.0, ratio))  # tau^2 / (V + tau^2)
+        self.df = df
+
+    def log_ratio(self, z: Real) -> Real:
+        """Natural logarithm of the likelihood ratio, two-sided."""
+        return self._gain(z) - self._root
+
+    def critical(self, alpha: Real, sides: Sides = 2) -> Real:
+        if sides == 2:  # noqa: PLR2004
+            return self._at_gain(self._root - np.log(alpha))
+        return self._at_gain(np.log1p(np.exp(self._root) / np.multiply(2, alpha)))
+
+    def log10_p(self, z: Real, sides: Sides = 2) -> Real:
+        gain = self._gain(z)
+        if sides == 2:  # noqa: PLR2004 - two-sided
+            return np.minimum(0.0, self._root - gain) / _LN10
+        # p solves gain = ln(1 + root / (2 p)); nothing speaks for a difference in the other direction.
+        speaks = np.greater(z, 0) & (gain > 0)
+        positive = np.where(speaks, gain, 1.0)
+        log = self._root - math.log(2) - positive - np.log(-np.expm1(-positive))
+        found = np.where(speaks, np.minimum(0.0, log), np.where(np.isnan(gain), math.nan, 0.0))
+        whole: Real = found[()] / _LN10
+        return whole
+
+    def _gain(self, z: Real) -> Real:
+        """What z adds to the logarithm of the ratio."""
+        finite = np.where(np.isinf(self.df), 1.0, self.df)
+        with np.errstate(divide="ignore", over="ignore"):
+            square = np.square(z)
+            student = -(finite + 1) / 2 * np.log1p(-self._share / (1 + finite / square))
+        found: Real = np.where(np.isinf(self.df), self._share * square / 2, student)[()]
+        return found
+
+    def _at_gain(self, gain: Real) -> Real:
+        """The z that adds so much; infinite where none does."""
+        finite = np.where(np.isinf(self.df), 1.0, self.df)
+        with np.errstate(divide="ignore"):
+            left = np.expm1(-2 * gain / (finite + 1))
+            reached = left + self._share
+            student = np.where(reached > 0, -finite * left / np.where(reached > 0, reached, 1.0), math.inf)
+            square = np.where(np.isinf(self.df), np.divide(2 * gain, self._share), student)
+        found: Real = np.sqrt(square)[()]
+        return found
+
+
+class ConfidenceSequence(NormalMixture):
     """Valid at every look: asymptotic confidence sequences with a normal mixture.
 
     Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2024, "Time-uniform central limit theory and asymptotic
@@ -76,28 +151,39 @@ class ConfidenceSequence:
         n: units of both arms.
         tuned_for: units at which the boundary is tightest.
         alpha: the experiment's level, for which it is tuned; other levels may be asked for afterwards.
+        df: degrees of freedom of the statistic.
+        rho2: how it is tuned: `approximate_rho2` or `exact_rho2`.
     """
 
-    def __init__(self, n: Real, *, tuned_for: Real, alpha: float) -> None:
-        log = -2 * math.log(alpha)
-        rho2 = np.divide(log + math.log(log + 1), tuned_for)
-        self._spread = n * rho2 + 1
+    def __init__(
+        self,
+        n: Real,
+        *,
+        tuned_for: Real,
+        alpha: float,
+        df: Real = math.inf,
+        rho2: Callable[[float, Real], Real] = approximate_rho2,
+    ) -> None:
+        super().__init__(n * rho2(alpha, tuned_for), df)
 
-    def critical(self, alpha: Real, sides: Sides = 2) -> Real:
-        spread, root = self._spread, np.sqrt(self._spread)
-        log = np.log(root / alpha) if sides == 2 else np.log1p(root / (2 * alpha))  # noqa: PLR2004
-        found: Real = np.sqrt(2 * spread / (spread - 1) * log)
-        return found
 
-    def log10_p(self, z: Real, sides: Sides = 2) -> Real:
-        root = np.log(self._spread) / 2
-        gain = z * z * (self._spread - 1) / (2 * self._spread)
-        if sides == 2:  # noqa: PLR2004 - two-sided
-            return np.minimum(0.0, root - gain) / _LN10
-        # p solves gain = ln(1 + root / (2 p)); nothing speaks for a difference in the other direction.
-        positive = np.where(np.greater(z, 0) & (gain > 0), gain, 1.0)
-        log = root - math.log(2) - positive - np.log(-np.expm1(-positive))
-        return np.where(np.greater(z, 0) & (gain > 0), np.minimum(0.0, log), 0.0)[()] / _LN10
+def msprt(variance: Real, tau: float) -> NormalMixture:
+    """The mixture sequential probability ratio test with a normal prior of standard deviation tau.
+
+    Johari, Koomen, Pekelis, Walsh 2022, "Always valid inference: continuous monitoring of A/B tests",
+    Operations Research 70:1806. Its p-value is the least one so far: `sequential.sequential_log10_p`.
+
+    Args:
+        variance: of the estimated effect, at this look.
+        tau: on the effect's own scale.
+
+    Raises:
+        StatsError: tau that is not positive.
+    """
+    if not 0 < tau < math.inf:
+        raise StatsError(f"tau of a mixture must be positive, not {tau}")
+    with np.errstate(over="ignore"):
+        return NormalMixture(np.divide(tau, np.sqrt(variance)) ** 2)
 
 
 def _log_t_tail(at: float, df: float) -> float:
