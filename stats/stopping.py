@@ -99,9 +99,7 @@ def with_futility(information: Numbers, upper: Numbers, steps: Numbers) -> Futil
     beta = float(np.sum(steps))
 
     def region(drift: float) -> Region:
-        lower = futility_boundary(information, upper, steps, drift)
-        lower[-1] = upper[-1]
-        return Region(information, upper, lower)
+        return Region(information, upper, futility_boundary(information, upper, steps, drift))
 
     def missing(drift: float) -> float:
         return power_at(region(drift), drift) - (1 - beta)

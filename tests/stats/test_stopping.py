@@ -72,7 +72,7 @@ def test_the_cost_of_fourteen_daily_looks(method, inflation, average, rate):
         assert found.average == pytest.approx(average, abs=5.001e-3)
 
 
-@pytest.mark.parametrize("method", ["ld_obf", "ld_pocock", "sequence_1", "sequence_1/4"])
+@pytest.mark.parametrize("method", ["ld_obf", "ld_pocock", "sequence_1", "sequence_1/4", "sequence_4"])
 def test_the_cost_is_what_a_simulation_shows(method):
     """200,000 experiments of 14 days: error, power and average within four standard errors."""
     runs, draw = 200_000, np.random.default_rng(20)
@@ -87,7 +87,8 @@ def test_the_cost_is_what_a_simulation_shows(method):
             stopped[place][crossed & np.isinf(stopped[place])] = day / 14
     expected = cost(region, alpha=0.05, power=0.8)
     rate, power = (np.isfinite(times).mean() for times in stopped)
-    assert rate == pytest.approx(expected.false_positive_rate, abs=4 * math.sqrt(0.05 * 0.95 / runs))
+    chance = expected.false_positive_rate
+    assert rate == pytest.approx(chance, abs=4 * math.sqrt(chance * (1 - chance) / runs))
     assert power == pytest.approx(0.8, abs=4 * math.sqrt(0.8 * 0.2 / runs))
     times = np.minimum(stopped[1], 1)
     error = 4 * times.std() / math.sqrt(runs)
