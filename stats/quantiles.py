@@ -31,9 +31,10 @@ def quantile(values: Numbers, q: float, *, alpha: float, clusters: Codes | None 
         values: single values, any order.
         q: between 0 and 1, both excluded.
         alpha: two-sided level of the outer interval that the variance is read from.
-        clusters: per value, the number of its independent unit; None: every value is independent.
+        clusters: per value, the number of its independent unit (from 0, without large gaps); None: every
+            value is independent.
     """
-    n = len(values) if clusters is None else len(np.unique(clusters))
+    n = len(values) if clusters is None else int(np.count_nonzero(np.bincount(clusters)))
     if n == 0:
         return Quantile(0, None, None, "no_units")
     ordered = np.sort(values)
@@ -55,11 +56,10 @@ def _share_variance(values: Numbers, found: float, q: float, clusters: Codes | N
     """Variance of the share of values at or below the quantile."""
     if clusters is None:
         return q * (1 - q) / len(values)
-    _, group = np.unique(clusters, return_inverse=True)
-    below = np.bincount(group, weights=values <= found)
-    size = np.bincount(group).astype(np.float64)
+    size = np.bincount(clusters)
+    below = np.bincount(clusters, weights=values <= found)
     # Columns: values at or below, values; the ratio of their sums by the delta method.
-    moments = Moments.from_columns(below, size)
+    moments = Moments.from_columns(below[size > 0], size[size > 0])
     share = moments.mean[0] / moments.mean[1]
     residual = moments.cov[0][0] - 2 * share * moments.cov[0][1] + share * share * moments.cov[1][1]
     return max(residual, 0.0) / (moments.mean[1] ** 2 * moments.n)
