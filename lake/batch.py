@@ -8,7 +8,7 @@ import datetime as dt
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +37,19 @@ class Batch:
         # An attempt has names of its own: what a killed one left behind is never taken for anything.
         self.stem = f"b{plan.batch:08d}-{uuid.uuid4().hex[:12]}"
         self.read: list[ReadFile] = []
-        self.duplicates: dict[int, int] = defaultdict(int)  # number of the file → rows that lost
+        self.kept: dict[int, int] = {}  # number of the file → rows of it that the lake has now
         self.days: dict[str, set[dt.date]] = defaultdict(set)  # kind → event days whose rows changed
 
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(kind for kind in IDENTITY if any(file.file.kind == kind for file in self.plan.files))
+
+    @property
+    def duplicates(self) -> dict[int, int]:
+        """Number of the file → good rows that are in the lake already, or lost to a row of the batch."""
+        return {
+            file.number: file.rows - file.quarantined - self.kept.get(file.number, 0) for file in self.read
+        }
 
 
 def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
@@ -61,7 +68,6 @@ def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
             _write_records(batch, kind)
         _write_attributes(batch)
         _write_quarantine(batch)
-        _count_duplicates(batch)
         record_counts(lake, plan, batch.read, duplicates=batch.duplicates, stem=batch.stem, folder=folder)
     return batch
 
@@ -115,8 +121,8 @@ def _stage(batch: Batch, progress: Progress | None) -> None:
     )
     for kind in (*batch.kinds, "units"):
         con.execute(
-            f"CREATE VIEW good_{kind} AS "
-            "SELECT s.*, f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
+            f"CREATE VIEW good_{kind} AS SELECT s.*, s.rowid AS staged_row, "
+            "f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
             f"FROM stage_{kind} AS s JOIN stage_files AS f USING (file_no) "
             "WHERE s.reason IS NULL AND NOT f.is_copy"
         )
@@ -149,22 +155,16 @@ def _write_keys(batch: Batch) -> None:
 
 
 def _write_records(batch: Batch, kind: str) -> None:
-    """De-duplicate, key, order, commit the rows of a kind; older rows that lost leave in the same commit."""
+    """De-duplicate, key, order and commit rows of a kind; older rows that lost leave in the same commit."""
     con, table, root = batch.con, TABLES[kind], batch.lake.root
-    settings = batch.lake.workspace.config.workspace
-    days = _days(con, f"staged_{kind}")
     snapshot = delta.load(root, table)
-    near = {
-        str(root / kind / file.path): file
-        for file in _around(delta.files(snapshot), days, settings.dedup_days)
-    }
-    lake_rows = delta.relation(root / kind, table.columns, list(near.values()), with_filename=True)
-    con.execute(f"CREATE VIEW lake_{kind} AS {lake_rows}")
-    find_losers(con, kind, batch=batch.plan.batch, dedup_days=settings.dedup_days)
-    batch.days[kind] |= {*days, *_days(con, f"losers_{kind}")}
+    near = _near_files(batch, kind, snapshot)
+    find_losers(con, kind, batch=batch.plan.batch, dedup_days=_dedup_days(batch))
+    _keep_winners(batch, kind)
+    batch.days[kind] |= {*_days(con, f"staged_{kind}"), *_days(con, f"losers_{kind}")}
     if _is_done(snapshot, batch):
         return
-    new = _new_files(batch, kind, days)
+    new = _new_files(batch, kind)
     rewritten, removed = _rewritten_files(batch, kind, near)
     if not new and not removed:
         return
@@ -178,33 +178,55 @@ def _write_records(batch: Batch, kind: str) -> None:
     delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
 
 
+def _near_files(batch: Batch, kind: str, snapshot: DeltaTable) -> dict[str, delta.DataFile]:
+    """Make the view lake_KIND of days where rows of the batch may already be; its files by their paths."""
+    folder, around = batch.lake.root / kind, range(-_dedup_days(batch), _dedup_days(batch) + 1)
+    days = {
+        delta.partition_text(day + dt.timedelta(days=shift))
+        for day in _days(batch.con, f"staged_{kind}")
+        for shift in around
+    }
+    near = {str(folder / file.path): file for file in delta.files(snapshot) if file.partition in days}
+    rows = delta.relation(folder, TABLES[kind].columns, list(near.values()), with_filename=True)
+    batch.con.execute(f"CREATE VIEW lake_{kind} AS {rows}")
+    return near
+
+
+def _dedup_days(batch: Batch) -> int:
+    return batch.lake.workspace.config.workspace.dedup_days
+
+
+def _keep_winners(batch: Batch, kind: str) -> None:
+    """Make the narrow table kept_KIND of rows that go into the lake, with their unit keys."""
+    batch.con.execute(
+        f"CREATE TABLE kept_{kind} AS SELECT file_no, staged_row, occurred_on, unit_key "
+        f"FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
+        f"ANTI JOIN {_losers(kind, 'path IS NULL')}"
+    )
+    _count_kept(batch, f"kept_{kind}")
+
+
+def _count_kept(batch: Batch, relation: str) -> None:
+    rows = batch.con.execute(f"SELECT file_no, count(*) FROM {relation} GROUP BY file_no").fetchall()
+    batch.kept.update(rows)
+
+
 def _days(con: duckdb.DuckDBPyConnection, relation: str) -> list[dt.date]:
     found = con.execute(f"SELECT DISTINCT occurred_on FROM {relation} ORDER BY 1").fetchall()
     return [day for (day,) in found]
 
 
-def _around(
-    files: Sequence[delta.DataFile], days: Sequence[dt.date], dedup_days: int
-) -> Iterator[delta.DataFile]:
-    """The files of these days and of those so near that the same record may be there."""
-    span = range(-dedup_days, dedup_days + 1)
-    near = {delta.partition_text(day + dt.timedelta(days=shift)) for day in days for shift in span}
-    return (file for file in files if file.partition in near)
-
-
-def _new_files(batch: Batch, kind: str, days: Sequence[dt.date]) -> list[delta.NewFile]:
-    """A file per day. Keys join and rows are ordered day by day: no second copy of all rows is ever made."""
-    table, losers = TABLES[kind], _is_among_losers(kind, "path IS NULL")
-    listed = ", ".join(
-        "$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names
-    )
+def _new_files(batch: Batch, kind: str) -> list[delta.NewFile]:
+    """A file per day, each put together and ordered by itself: no second copy of all rows is ever made."""
+    table = TABLES[kind]
+    names = ("$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names)
     select = (
-        f"SELECT {listed} FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
-        f"ANTI JOIN {losers} WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
+        f"SELECT {', '.join(names)} FROM staged_{kind} "
+        f"JOIN (SELECT staged_row, unit_key FROM kept_{kind} WHERE occurred_on = $day) USING (staged_row) "
+        f"WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
     )
 
     def write(day: dt.date) -> delta.NewFile | None:
-        # A day is written by one thread, so several days are written at a time.
         with batch.con.cursor() as con:
             return delta.write_parquet(
                 con,
@@ -214,9 +236,11 @@ def _new_files(batch: Batch, kind: str, days: Sequence[dt.date]) -> list[delta.N
                 partition=delta.partition_text(day),
             )
 
+    # DuckDB writes a file of one row group in one thread, so several days are written at a time.
     threads = batch.con.execute("SELECT current_setting('threads')").fetchall()[0][0]
     with ThreadPoolExecutor(threads) as pool:
-        return [file for file in pool.map(write, days) if file is not None]
+        written = pool.map(write, _days(batch.con, f"kept_{kind}"))
+        return [file for file in written if file is not None]
 
 
 def _rewritten_files(
@@ -224,7 +248,7 @@ def _rewritten_files(
 ) -> tuple[list[delta.NewFile], list[delta.DataFile]]:
     """The lake's files that hold losers: written again without them, in their order."""
     con, table = batch.con, TABLES[kind]
-    losers = _is_among_losers(kind, "path = $path")
+    losers = _losers(kind, "path = $path")
     listed, order = (", ".join(map(identifier, names)) for names in (table.names, table.order))
     paths = con.execute(
         f"SELECT DISTINCT path FROM losers_{kind} WHERE path IS NOT NULL ORDER BY 1"
@@ -243,7 +267,7 @@ def _rewritten_files(
     return [file for file in rewritten if file is not None], [files[path] for (path,) in paths]
 
 
-def _is_among_losers(kind: str, condition: str) -> str:
+def _losers(kind: str, condition: str) -> str:
     """What stands after ANTI JOIN."""
     row = "source, file_hash, file_row"
     return f"(SELECT {row} FROM losers_{kind} WHERE {condition}) USING ({row})"
@@ -251,6 +275,7 @@ def _is_among_losers(kind: str, condition: str) -> str:
 
 def _write_attributes(batch: Batch) -> None:
     """One row per attribute of every unit; a null says nothing."""
+    _count_kept(batch, "good_units")
     _append(
         batch,
         "unit_attributes",
@@ -289,18 +314,3 @@ def _append(batch: Batch, name: str, select: str) -> None:
 def _is_done(snapshot: DeltaTable, batch: Batch) -> bool:
     done = snapshot.transaction_version(APP)
     return done is not None and done >= batch.plan.batch
-
-
-def _count_duplicates(batch: Batch) -> None:
-    """Rows of each file that are good and yet not in the lake."""
-    for planned, read in zip(batch.plan.files, batch.read, strict=True):
-        if planned.is_copy:
-            batch.duplicates[read.number] = read.rows - read.quarantined
-    for kind in batch.kinds:
-        rows = batch.con.execute(
-            f"SELECT f.file_no, count(*) FROM losers_{kind} AS l JOIN stage_files AS f "
-            "ON l.source = f.source AND l.file_hash = f.file_hash AND NOT f.is_copy "
-            "WHERE l.path IS NULL GROUP BY ALL"
-        ).fetchall()
-        for number, count in rows:
-            batch.duplicates[number] = count

@@ -62,8 +62,8 @@ class Written:
     files: tuple[str, ...] = ()  # added, relative to the table's folder
 
 
-def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
-    """The table in `root`/name at its latest (or the given) version; made, empty, when it is not there yet.
+def load(root: Path, table: Table) -> DeltaTable:
+    """The table in `root`/name at its latest version; made, empty, when it is not there yet.
 
     Raises:
         LakeError: the folder can't be written or is not a Delta table.
@@ -79,15 +79,29 @@ def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
                 partition_by=[table.partition] if table.partition else None,
                 name=table.name,
             )
-            sync(folder / "_delta_log")
-            sync(folder)
-            sync(root)
+            for path in (folder / "_delta_log", folder, root):
+                sync(path)
             faults.reached(f"{table.name}: made")
-        return DeltaTable(folder, version=version)
+        return DeltaTable(folder)
     except (OSError, DeltaError) as reason:
         raise LakeError(
             f"{folder}: the lake's table can't be opened or made ({first_line(reason)}); make it writable "
             "with free space, or take it away to have it made anew"
+        ) from reason
+
+
+def load_version(root: Path, table: Table, version: int) -> DeltaTable:
+    """The table as it was; never made.
+
+    Raises:
+        LakeError: it is not there, or not in this version.
+    """
+    try:
+        return DeltaTable(root / table.name, version=version)
+    except DeltaError as reason:
+        raise LakeError(
+            f"{root / table.name}: version {version} of the table can't be read ({first_line(reason)}); "
+            "put the folder back, or run the pipelines again, which publishes what is there"
         ) from reason
 
 
