@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import Shop
+from tests.pipelines.conftest import Shop, make_shop
 from tests.support import ROOT, environment
 
 pytestmark = pytest.mark.slow
@@ -41,7 +41,14 @@ at = dt.datetime(2026, 1, 2, 4, 30, tzinfo=dt.UTC)
 with dg.DagsterInstance.ephemeral() as instance:
     schedule = repository.get_schedule_def("every_morning")
     with dg.build_schedule_context(instance=instance, scheduled_execution_time=at, **known) as context:
-        note(schedule.evaluate_tick(context))
+        (request,) = note(schedule.evaluate_tick(context)).run_requests
+    daily = repository.get_job("daily").execute_in_process(instance=instance, tags=request.tags)
+    success = daily.get_run_success_event()
+    with dg.build_run_status_sensor_context(
+        "readouts_after_evidence", success, instance, daily.dagster_run
+    ) as context:
+        after = repository.get_sensor_def("readouts_after_evidence")(context)
+    repository.get_job("readouts").execute_in_process(instance=instance, tags=after.tags)
     sensor, cursor = repository.get_sensor_def("new_landing_files"), None
     for lands in (False, False, True):
         if lands:
@@ -52,7 +59,12 @@ print(json.dumps(asked))
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return make_shop(tmp_path_factory.mktemp("automation"))
+
+
+@pytest.fixture(scope="module")
 def asked(shop: Shop) -> list[dict[str, Any]]:
     landed = shop.root / "landing" / "events" / "new.ndjson"
     done = subprocess.run(
@@ -65,6 +77,15 @@ def asked(shop: Shop) -> list[dict[str, Any]]:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_what_the_schedule_asks_for_runs_and_is_followed_by_the_readouts(
+    asked: list[dict[str, Any]], shop: Shop
+):
+    assert asked[0]["runs"][0]["job"] == "daily"
+    open_days = [day for day in shop.days() if shop.is_open(day)]
+    assert sorted(shop.latest()) == [open_days[0] - dt.timedelta(days=1), *open_days]
+    assert list((shop.root / "reports").glob("*/result.json"))
 
 
 def test_each_asks_for_one_run_over_the_open_days(asked: list[dict[str, Any]], shop: Shop):

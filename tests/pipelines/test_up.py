@@ -1,5 +1,6 @@
 """`tenbin up`: the UI comes up on loopback, knows every asset, materialises, and goes when it is told to."""
 
+import datetime as dt
 import json
 import os
 import signal
@@ -13,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import Shop
-from tests.support import ROOT, tenbin
+from tests.pipelines.conftest import Shop, purchase
+from tests.support import ROOT, environment, tenbin
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-START_S, RUN_S = 120, 120
+START_S, RUN_S = 240, 240
 LAUNCH = """
 mutation($params: ExecutionParams!) {
   launchPipelineExecution(executionParams: $params) {
@@ -28,6 +29,22 @@ mutation($params: ExecutionParams!) {
   }
 }
 """
+BACKFILL = """
+mutation($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) { ... on LaunchBackfillSuccess { backfillId } }
+}
+"""
+BACKFILLED = """
+query($id: String!, $tags: [ExecutionTag!]) {
+  partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { status } }
+  runsOrError(filter: { tags: $tags }) { ... on Runs { results { status } } }
+}
+"""
+START_SENSOR = """
+mutation($selector: SensorSelector!) { startSensor(sensorSelector: $selector) { __typename } }
+"""
+RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+LOCATION = {"repositoryLocationName": "pipelines.definitions", "repositoryName": "__repository__"}
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 Ask = Callable[..., dict[str, Any]]
 
@@ -59,6 +76,7 @@ def ask(shop: Shop) -> Iterator[Ask]:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        env=environment({}),
         start_new_session=True,
     )
 
@@ -97,12 +115,7 @@ def test_the_ui_knows_every_asset_and_materialises(ask: Ask, shop: Shop, definit
     launched = ask(
         LAUNCH,
         params={
-            "selector": {
-                "repositoryLocationName": "pipelines.definitions",
-                "repositoryName": "__repository__",
-                "pipelineName": "__ASSET_JOB",
-                "assetSelection": [{"path": ["reports"]}],
-            },
+            "selector": LOCATION | {"pipelineName": "__ASSET_JOB", "assetSelection": [{"path": ["reports"]}]},
             "mode": "default",
             "runConfigData": {},
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": "検索"}]},
@@ -116,6 +129,40 @@ def test_the_ui_knows_every_asset_and_materialises(ask: Ask, shop: Shop, definit
 
     assert until(ended, seconds=RUN_S, what="the end of the run") == "SUCCESS"
     assert page.is_file()
+
+
+@pytest.mark.skipif(
+    "TENBIN_TEST_FULL" not in os.environ, reason="two minutes with Dagster's daemon: TENBIN_TEST_FULL=1"
+)
+def test_the_daemon_backfills_a_range_in_one_run_and_answers_a_new_file_with_a_new_report(
+    ask: Ask, shop: Shop
+):
+    days = [str(day) for day in shop.days()[:4]]
+    assets = [{"path": [name]} for name in ("unit_days", "first_exposures", "unit_metrics", "moments")]
+    launched = ask(BACKFILL, params={"assetSelection": assets, "partitionNames": days})
+    backfill = launched["launchPartitionBackfill"]["backfillId"]
+    tags = [{"key": "dagster/backfill", "value": backfill}]
+
+    def backfilled() -> dict[str, Any] | None:
+        found = ask(BACKFILLED, id=backfill, tags=tags)
+        return found if found["partitionBackfillOrError"]["status"].startswith("COMPLETED") else None
+
+    found = until(backfilled, seconds=RUN_S, what="the end of the backfill")
+    assert found["partitionBackfillOrError"]["status"] == "COMPLETED_SUCCESS"
+    assert found["runsOrError"]["results"] == [{"status": "SUCCESS"}]
+    before = shop.latest()
+    for name in ("new_landing_files", "readouts_after_evidence"):
+        ask(START_SENSOR, selector=LOCATION | {"sensorName": name})
+    noon = dt.datetime.combine(shop.yesterday, dt.time(12), dt.UTC)
+    shop.land("events", [purchase(9_000, 1, noon, 500)])
+
+    def read_out() -> bool:
+        runs = ask(RUNS)["runsOrError"]["results"]
+        return sum(run == {"jobName": "readouts", "status": "SUCCESS"} for run in runs) > 1
+
+    until(read_out, seconds=RUN_S, what="the readout after the new file")
+    after = shop.latest()
+    assert [day for day in after if after[day] != before[day]] == [shop.yesterday]
 
 
 def test_a_port_in_use_is_said_in_one_sentence(shop: Shop):
