@@ -36,6 +36,11 @@ class Session:
     def engine(self) -> Engine:
         return Engine(self.workspace, self.lake, self.metrics)
 
+    def row_count(self, table: str) -> int:
+        """Rows of one of the lake's tables."""
+        found: int = self.con.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]
+        return found
+
     def chosen(self, keys: Iterable[str]) -> list[Experiment]:
         """The experiments of these partitions; one whose file is gone is no longer analysed."""
         return [self.experiments[key] for key in keys if key in self.experiments]

@@ -41,8 +41,8 @@ def ingestion(
         context.log.warning(warning)
     with workspace.reader() as session:
         for name in _TABLES:
-            rows = session.con.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]
-            yield dg.MaterializeResult(asset_key=name, metadata=_metadata(report, name, rows))
+            metadata = _metadata(report, name, session.row_count(name))
+            yield dg.MaterializeResult(asset_key=name, metadata=metadata)
 
 
 def _metadata(report: IngestReport, table: str, rows: int) -> dict[str, dg.MetadataValue | int | str]:

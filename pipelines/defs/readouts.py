@@ -32,9 +32,13 @@ def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             tables.append(f"### {experiment.key}: {report.decision.verdict}\n\n{report.decision.sentence}\n")
             tables.append(headline_markdown(report.latest))
             context.log.info("%s: %s", experiment.key, report.decision.sentence)
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows, "results": dg.MetadataValue.md("\n".join(tables))}
-    )
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": session.row_count("results"),
+                "rows written": rows,
+                "results": dg.MetadataValue.md("\n".join(tables)),
+            }
+        )
 
 
 @dg.asset(
