@@ -64,6 +64,10 @@ def open_input(path: Path, scratch: Path) -> Input:
 
 
 def _require_file(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise AnalyzeError(f"{path!r}: its name is not UTF-8; rename it") from None
     if path.is_dir():
         raise AnalyzeError(f"{path}: is a directory; give one file in it")
     if not path.exists():
