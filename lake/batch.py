@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 from deltalake import DeltaTable
@@ -22,10 +23,14 @@ from lake.errors import LakeError
 from lake.lake import Lake
 from lake.locks import scratch
 from lake.manifest import APP, Planned, record_counts, record_plan
+from lake.memory import parts_to_order, rows_per_group, threads
 from lake.readers import ReadFile, make_stage, stage
 from lake.sql import file_literal, identifier
 from lake.tables import TABLES
 
+# The columns that may hold long texts.
+_OBJECTS = {"events": "properties", "exposures": "attributes", "assignments": "attributes"}
+_LAST_KEY = (1 << 63) - 1
 Progress = Callable[[str, int, int], None]  # what, done, of how many bytes
 
 
@@ -217,54 +222,94 @@ def _days(con: duckdb.DuckDBPyConnection, relation: str) -> list[dt.date]:
 
 
 def _new_files(batch: Batch, kind: str) -> list[delta.NewFile]:
-    """A file per day, each put together and ordered by itself: no second copy of all rows is ever made."""
+    """A file per day or part of a day, each ordered by itself: no second copy of all rows is ever made."""
     table = TABLES[kind]
     names = ("$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names)
+    part = "occurred_on = $day AND unit_key BETWEEN $first AND $last"
     select = (
         f"SELECT {', '.join(names)} FROM staged_{kind} "
-        f"JOIN (SELECT staged_row, unit_key FROM kept_{kind} WHERE occurred_on = $day) USING (staged_row) "
+        f"JOIN (SELECT staged_row, unit_key FROM kept_{kind} WHERE {part}) USING (staged_row) "
         f"WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
     )
 
-    def write(day: dt.date) -> delta.NewFile | None:
+    def write(numbered: tuple[int, _Part]) -> delta.NewFile | None:
+        number, part = numbered
         with batch.con.cursor() as con:
             return delta.write_parquet(
                 con,
                 select,
-                batch.folder / f"{kind}-{day}.parquet",
-                params={"day": day, "batch": batch.plan.batch},
-                partition=delta.partition_text(day),
+                batch.folder / f"{kind}-{number}.parquet",
+                params={"day": part.day, "first": part.first, "last": part.last, "batch": batch.plan.batch},
+                partition=delta.partition_text(part.day),
+                group_rows=rows_per_group(con, part.width),
             )
 
-    # DuckDB writes a file of one row group in one thread, so several days are written at a time.
-    threads = batch.con.execute("SELECT current_setting('threads')").fetchall()[0][0]
-    with ThreadPoolExecutor(threads) as pool:
-        written = pool.map(write, _days(batch.con, f"kept_{kind}"))
+    # DuckDB writes a file of one row group in one thread, so several are written at a time.
+    with ThreadPoolExecutor(threads(batch.con)) as pool:
+        written = pool.map(write, enumerate(_parts(batch, kind)))
         return [file for file in written if file is not None]
+
+
+class _Part(NamedTuple):
+    """Rows that make up a file."""
+
+    day: dt.date
+    first: int  # unit key
+    last: int
+    width: float  # mean bytes of the object in a row
+
+
+def _parts(batch: Batch, kind: str) -> Iterator[_Part]:
+    """Every day; one that is too large to be ordered in memory is cut into ranges of unit keys."""
+    days = batch.con.execute(
+        f"SELECT occurred_on, count(*), avg(strlen({_OBJECTS[kind]})) FROM staged_{kind} "
+        "GROUP BY occurred_on ORDER BY occurred_on"
+    ).fetchall()
+    for day, rows, width in days:
+        count = parts_to_order(batch.con, rows, width)
+        fractions = [part / count for part in range(1, count)]
+        bounds = (
+            batch.con.execute(
+                f"SELECT DISTINCT unnest(quantile_disc(unit_key, {fractions})) AS bound FROM kept_{kind} "
+                "WHERE occurred_on = $day ORDER BY bound",
+                {"day": day},
+            ).fetchall()
+            if fractions
+            else []
+        )
+        firsts = [0, *(bound + 1 for (bound,) in bounds)]
+        lasts = [*(bound for (bound,) in bounds), _LAST_KEY]
+        yield from (_Part(day, first, last, width) for first, last in zip(firsts, lasts, strict=True))
 
 
 def _rewritten_files(
     batch: Batch, kind: str, files: Mapping[str, delta.DataFile]
 ) -> tuple[list[delta.NewFile], list[delta.DataFile]]:
     """The lake's files that hold losers: written again without them, in their order."""
-    con, table = batch.con, TABLES[kind]
-    losers = _losers(kind, "path = $path")
+    table, losers = TABLES[kind], _losers(kind, "path = $path")
     listed, order = (", ".join(map(identifier, names)) for names in (table.names, table.order))
-    paths = con.execute(
+    paths = batch.con.execute(
         f"SELECT DISTINCT path FROM losers_{kind} WHERE path IS NOT NULL ORDER BY 1"
     ).fetchall()
-    rewritten = [
-        delta.write_parquet(
-            con,
-            f"SELECT {listed} FROM read_parquet({file_literal(Path(path))}, hive_partitioning = false) "
-            f"ANTI JOIN {losers} ORDER BY {order}",
+
+    def write(number: int, path: str) -> delta.NewFile | None:
+        rows = f"read_parquet({file_literal(Path(path))}, hive_partitioning = false)"
+        return delta.write_parquet(
+            batch.con,
+            f"SELECT {listed} FROM {rows} ANTI JOIN {losers} ORDER BY {order}",
             batch.folder / f"{kind}-again-{number}.parquet",
             params={"path": path},
             partition=files[path].partition,
+            group_rows=_group_rows(batch.con, f"avg(strlen({_OBJECTS[kind]})) FROM {rows}"),
         )
-        for number, (path,) in enumerate(paths)
-    ]
+
+    rewritten = (write(number, path) for number, (path,) in enumerate(paths))
     return [file for file in rewritten if file is not None], [files[path] for (path,) in paths]
+
+
+def _group_rows(con: duckdb.DuckDBPyConnection, width: str) -> int:
+    """Rows of a row group; `width` is SQL for the mean length of their long text."""
+    return rows_per_group(con, con.execute(f"SELECT {width}").fetchall()[0][0] or 0)
 
 
 def _losers(kind: str, condition: str) -> str:
@@ -281,8 +326,8 @@ def _write_attributes(batch: Batch) -> None:
         "unit_attributes",
         "SELECT unit_type, unit_id, entry.key AS attribute, (entry.value ->> '$') AS value, valid_from, "
         "source, file_hash, file_row, $batch::BIGINT AS batch "
-        "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL "
-        "ORDER BY unit_type, unit_id, attribute, valid_from, file_hash, file_row, value",
+        "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL",
+        width="avg(strlen(attributes)) FROM good_units",
     )
 
 
@@ -291,18 +336,24 @@ def _write_quarantine(batch: Batch) -> None:
         batch,
         "quarantine",
         "SELECT f.source, f.path, f.file_hash, q.line, q.reason, q.raw, $batch::BIGINT AS batch "
-        "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no) ORDER BY f.source, f.path, q.line",
+        "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no)",
+        width="avg(strlen(raw)) FROM stage_quarantine",
     )
 
 
-def _append(batch: Batch, name: str, select: str) -> None:
+def _append(batch: Batch, name: str, select: str, *, width: str = "0") -> None:
     """Commit the rows of `select`, unless the table has this batch already."""
     table, root = TABLES[name], batch.lake.root
     snapshot = delta.load(root, table)
     if _is_done(snapshot, batch):
         return
-    params = {"batch": batch.plan.batch}
-    new = delta.write_parquet(batch.con, select, batch.folder / f"{name}.parquet", params=params)
+    new = delta.write_parquet(
+        batch.con,
+        select,
+        batch.folder / f"{name}.parquet",
+        params={"batch": batch.plan.batch},
+        group_rows=_group_rows(batch.con, width),
+    )
     if new is None:
         return
     actions = delta.place(root / name, table, [new], batch.stem)

@@ -155,13 +155,23 @@ def write_parquet(
     *,
     params: Mapping[str, object] | None = None,
     partition: str | None = None,
+    group_rows: int = 122_880,
 ) -> NewFile | None:
     """Write the rows of `select` to one file, in their order; None when there are none.
+
+    Args:
+        con: a session.
+        select: the rows.
+        target: the file.
+        params: values of `$name` in the SELECT.
+        partition: text of the partition column's value, if the table has one.
+        group_rows: of a row group, which is held in memory until it is written.
 
     Raises:
         LakeError: the disk is full or can't be written; nothing is left of the file.
     """
-    statement = f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)"
+    options = f"FORMAT parquet, ROW_GROUP_SIZE {int(group_rows)}"
+    statement = f"COPY ({select}) TO {literal(str(target))} ({options})"
     try:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from lake import delta
 from lake.delta import NewFile, Written
 from lake.errors import LakeError
 from lake.locks import scratch
+from lake.memory import affordable_threads
 from lake.sql import identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 from workspace import Workspace
@@ -174,8 +175,7 @@ class Lake:
                 f'{self.workspace.toml}: workspace.memory_limit "{settings.memory_limit}" is not a size; '
                 'write a number and a unit, as in "2GB"'
             ) from None
-        if settings.threads is not None:
-            con.execute(f"SET threads = {int(settings.threads)}")
+        con.execute(f"SET threads = {int(settings.threads or affordable_threads(con))}")
 
     @contextmanager
     def _write(

@@ -7,7 +7,7 @@ import os
 import random
 
 import pytest
-from tests.lake.conftest import event
+from tests.lake.support import event
 
 from lake import LakeError
 from lake.ingest import ingest

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.lake.conftest import event
+from tests.lake.support import event
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -183,7 +183,7 @@ def test_any_text_comes_through_unchanged(tmp_path_factory, units, form):
     import csv
     import io
 
-    from tests.lake.conftest import Shop
+    from tests.lake.support import Shop
 
     shop = Shop(tmp_path_factory.mktemp("any"))
     rows = [event(n, unit, properties={unit: unit}) for n, unit in enumerate(units)]
