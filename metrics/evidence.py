@@ -112,7 +112,7 @@ def _results(
     query = (
         f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 AND {where} "
         "QUALIFY revision = max(revision) OVER (PARTITION BY as_of) "
-        "ORDER BY as_of, metric, segment NULLS FIRST, variant, method, scale, alternative, horizon"
+        "ORDER BY as_of, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
     )
     return tuple(
         msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Result)
