@@ -107,7 +107,7 @@ def load_version(root: Path, table: Table, version: int) -> DeltaTable:
 
 def exists(root: Path, table: Table) -> bool:
     """Whether the table was ever made; a kill may have left a folder without a first commit."""
-    return DeltaTable.is_deltatable(str(root / table.name))
+    return DeltaTable.is_deltatable(root / table.name)
 
 
 def columns(delta: DeltaTable) -> tuple[Column, ...]:

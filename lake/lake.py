@@ -20,8 +20,8 @@ from lake.tables import DELTA_TYPES, TABLES, Column, Table
 from workspace import Workspace
 
 _TEMP = "temp_directory"
-# DuckDB takes what follows a question mark for options, Delta a backslash for a slash.
-_UNUSABLE = re.compile(r"[?\\\x00-\x1f\ud800-\udfff]")
+# DuckDB takes what follows a question mark for options; Delta takes a backslash for a slash, and decodes.
+_UNUSABLE = re.compile(r"[?\\\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 PartitionValue = str | dt.date
 
 

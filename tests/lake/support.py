@@ -11,6 +11,9 @@ from lake import open_lake
 from tests.support import ROOT
 from workspace import load_workspace
 
+# Each example is an ingestion of its own.
+EXAMPLES = 300 if os.environ.get("TENBIN_TEST_FULL") else 10
+
 INGEST = """
 import sys
 from lake.ingest import ingest
@@ -22,8 +25,11 @@ except UserError as reason:
     sys.exit(2)
 """
 
-# What a table says, whatever was the order of arrival: rows without keys, batches and moments of this machine.
-_RECORD = "environment, unit_type, unit_id, day_precision, received_at, sent_at, source, file_hash, file_row, occurred_on"
+# What a table says, whatever the order of arrival: rows without keys, batches and times of this machine.
+_RECORD = (
+    "environment, unit_type, unit_id, day_precision, received_at, sent_at, source, file_hash, file_row, "
+    "occurred_on"
+)
 _EXPOSURE = f"exposure_id, experiment, iteration, variant, exposed_at, ruleset_version, attributes, {_RECORD}"
 CONTENT = {
     "events": f"SELECT event_id, event, occurred_at, value, currency, properties, {_RECORD} FROM events",
