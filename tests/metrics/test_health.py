@@ -31,19 +31,19 @@ def test_mixed_and_unknown_units_are_excluded_counted_and_told_as_of_the_day(ben
     bench.exposure(8, AT, "ghost")
     bench.exposure(0, AT + 24 * 60 * MINUTE, "B")
     bench.prepare(engine, experiment)
-    assert engine.counts(bench.con, experiment, DAY) == {"A": 4, "B": 4}
+    assert engine.enrolment(bench.con, experiment).counts(DAY) == {"A": 4, "B": 4}
     first = found(bench, engine, experiment)
     assert first["mixed_variants"].status == Outcome.PASSED
     assert first["unknown_variant"].status == Outcome.FAILED
     assert first["unknown_variant"].numbers == {"units": 9, "left_out": 1, "share": 1 / 9}
     later = DAY + dt.timedelta(days=1)
-    assert engine.counts(bench.con, experiment, later) == {"A": 3, "B": 4}
+    assert engine.enrolment(bench.con, experiment).counts(later) == {"A": 3, "B": 4}
     assert found(bench, engine, experiment, later)["mixed_variants"].status == Outcome.FAILED
     assert {(e.reason, e.count, e.of) for e in engine.exclusions(bench.con, experiment, later)} == {
         ("seen in more than one variant", 1, "units"),
         ("in a variant that the definition does not have", 1, "units"),
     }
-    days = engine.exposures_by_day(bench.con, experiment, later)
+    days = engine.enrolment(bench.con, experiment).by_day(later)
     assert [(row.day, row.variant, row.units) for row in days] == [(DAY, "A", 3), (DAY, "B", 4)]
 
 
