@@ -96,6 +96,21 @@ def run_workspace(
     return _summary(workspace, ingestion)
 
 
+def read_outcomes(workspace: Workspace) -> tuple[ExperimentOutcome, ...]:
+    """What the index of the reports says, in its order."""
+    return tuple(
+        ExperimentOutcome(
+            experiment=entry.experiment,
+            verdict=entry.verdict.value,
+            sentence=entry.sentence,
+            as_of=entry.as_of,
+            result_json=workspace.reports / entry.folder / "result.json",
+            report=workspace.reports / entry.folder / "index.html",
+        )
+        for entry in read_index(workspace.reports).experiments
+    )
+
+
 def prepare_dagster_home(workspace: Workspace) -> Path:
     """The workspace's Dagster home, made when it is not there yet."""
     home = workspace.dagster_home
@@ -238,16 +253,6 @@ def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> Ru
     return RunSummary(
         workspace=workspace.root,
         index=workspace.reports / "index.html",
-        experiments=tuple(
-            ExperimentOutcome(
-                experiment=entry.experiment,
-                verdict=entry.verdict.value,
-                sentence=entry.sentence,
-                as_of=entry.as_of,
-                result_json=workspace.reports / entry.folder / "result.json",
-                report=workspace.reports / entry.folder / "index.html",
-            )
-            for entry in read_index(workspace.reports).experiments
-        ),
+        experiments=read_outcomes(workspace),
         ingested=ingested,
     )
