@@ -170,15 +170,21 @@ class _Dagster:
         self, job: str, bars: Progress, text: str, first: str | None = None, last: str | None = None
     ) -> "dg.ExecuteInProcessResult":
         """Run one job, over a range of partitions where it has any; the bar has a part per step."""
+        from pipelines.resources import progress
+
         definition = self._definitions.resolve_job_def(job)
         task = bars.add_task(text, total=len(definition.nodes))
         run_id = str(uuid.uuid4())
+        finished = 0
 
-        def advance(entry: "dg.EventLogEntry") -> None:
+        def count(entry: "dg.EventLogEntry") -> None:
+            nonlocal finished
             if entry.is_dagster_event and entry.get_dagster_event().is_step_success:
-                bars.advance(task)
+                finished += 1
+                bars.update(task, completed=finished)
 
-        self._instance.add_event_listener(run_id, advance)
+        self._instance.add_event_listener(run_id, count)
+        watched = progress.set(lambda share: bars.update(task, completed=finished + share))
         try:
             return definition.execute_in_process(
                 instance=self._instance,
@@ -192,6 +198,8 @@ class _Dagster:
                 if sentence_of(cause) is not None:
                     raise cause from None
             raise
+        finally:
+            progress.reset(watched)
 
     def experiments(self) -> list[str]:
         return list(self._instance.get_dynamic_partitions("experiments"))

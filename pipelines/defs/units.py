@@ -11,7 +11,7 @@ import dagster as dg
 from metrics.analysis import as_of_days
 from metrics.steps import StepReport
 from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
-from pipelines.resources import Session, WorkspaceResource
+from pipelines.resources import Session, WorkspaceResource, stepwise
 
 _KINDS = {"duckdb", "deltalake"}
 
@@ -78,7 +78,7 @@ def units_to_moments(
     first, last = _range(context)
     units, moments = [], []
     with workspace.writer() as session:
-        for experiment in session.experiments.values():
+        for experiment in stepwise(list(session.experiments.values())):
             days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
             if days:
                 unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
