@@ -25,6 +25,7 @@ class Case(NamedTuple):
 
     root: Path
     steps: tuple[str, ...]  # every step of ingesting the others, in their order
+    growth: int  # bytes that this takes on a disk
     content: dict[str, list[tuple]]  # of all tables, when nothing happened
 
     def copy(self, root: Path) -> Shop:
@@ -44,14 +45,23 @@ def case(tmp_path_factory) -> Case:
     root = tmp_path_factory.mktemp("faults") / "店 1"
     shop = Shop(root, TOML)
     _land_first(shop)
-    assert processes.run(processes.ingest, root) == 0
+    assert processes.run(processes.ingest, root).code == 0
     _land_others(shop)
     undisturbed = Shop(tmp_path_factory.mktemp("undisturbed") / "店 2")
     shutil.copytree(root, undisturbed.root, dirs_exist_ok=True)
     log = undisturbed.root / "steps.txt"
-    assert processes.run(processes.ingest, undisturbed.root, {"TENBIN_FAULT_LOG": str(log)}) == 0
+    before = _file_bytes(undisturbed.root)
+    assert processes.run(processes.ingest, undisturbed.root, {"TENBIN_FAULT_LOG": str(log)}).code == 0
+    steps = tuple(log.read_text().split("\n")[:-1])
+    log.unlink()
+    growth = _file_bytes(undisturbed.root) - before
     check_keys(undisturbed)
-    return Case(root, tuple(log.read_text().split("\n")[:-1]), undisturbed.content())
+    return Case(root, steps, growth, undisturbed.content())
+
+
+def _file_bytes(root: Path) -> int:
+    """In whole pages, as a disk counts them."""
+    return sum(-(-path.stat().st_size // 4096) * 4096 for path in root.rglob("*") if path.is_file())
 
 
 def _land_first(shop: Shop) -> None:

@@ -29,8 +29,8 @@ def test_a_kill_at_a_named_step_changes_nothing(case, tmp_path, group):
     last = {step.rpartition(":")[0]: step for step in steps}
     for number, step in enumerate(steps if FULL else last.values()):
         shop = case.copy(tmp_path / f"{number}")
-        assert processes.run(processes.ingest, shop.root, {"TENBIN_FAULT": step}) == 137, step
-        assert processes.run(processes.ingest, shop.root) == 0, step
+        assert processes.run(processes.ingest, shop.root, {"TENBIN_FAULT": step}).code == 137, step
+        assert processes.run(processes.ingest, shop.root).code == 0, step
         case.check(shop)
 
 
@@ -41,7 +41,7 @@ def test_kills_one_after_the_other_change_nothing(case, tmp_path):
     codes = []
     while codes[-1:] != [0]:
         fault = {"TENBIN_FAULT": f"*:{len(codes) + 1}"}
-        codes.append(processes.run(processes.ingest, shop.root, fault))
+        codes.append(processes.run(processes.ingest, shop.root, fault).code)
     assert set(codes[:-1]) == {137}
     assert len(codes) > 10
     case.check(shop)
@@ -52,14 +52,13 @@ def test_kills_one_after_the_other_change_nothing(case, tmp_path):
 def test_a_kill_at_a_random_moment_changes_nothing(case, tmp_path, seed):
     shop = case.copy(tmp_path / "shop")
     begun = time.monotonic()
-    assert processes.run(processes.ingest, case.copy(tmp_path / "timed").root) == 0
+    assert processes.run(processes.ingest, case.copy(tmp_path / "timed").root).code == 0
     takes_s = time.monotonic() - begun
     rng = random.Random(seed)  # noqa: S311
     for _ in range(4):
-        process = processes.start(processes.ingest, shop.root)
-        process.join(timeout=rng.uniform(0, takes_s))
-        process.kill()
-        process.join()
-        assert process.exitcode in {0, -signal.SIGKILL}
-    assert processes.run(processes.ingest, shop.root) == 0
+        started = processes.start(processes.ingest, shop.root)
+        started.process.join(timeout=rng.uniform(0, takes_s))
+        started.kill()
+        assert started.end().code in {0, -signal.SIGKILL}
+    assert processes.run(processes.ingest, shop.root).code == 0
     case.check(shop)

@@ -253,7 +253,7 @@ def test_a_lake_that_can_not_be_made_is_one_sentence(shop):
 def test_a_table_that_is_no_table_is_one_sentence(shop):
     shop.land("events", "a.ndjson", [event(1)])
     shop.write("lake/events/_delta_log/00000000000000000000.json", "no log")
-    with pytest.raises(LakeError, match=r"lake/events: the lake's table can't be opened or made"):
+    with pytest.raises(LakeError, match=r"lake/events: the lake's table can't be read"):
         ingest(shop.workspace)
 
 
