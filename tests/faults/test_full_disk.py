@@ -1,4 +1,4 @@
-"""A disk that fills up for real: one sentence, exit code 2, nothing half-written, and with space all is well."""
+"""A disk that fills up for real: one sentence, exit code 2, nothing half-written; with space all is well."""
 
 import os
 import resource
