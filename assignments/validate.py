@@ -34,6 +34,11 @@ def validate(experiment: Experiment, *, where: str) -> None:
 def _names(experiment: Experiment, where: str) -> None:
     for key in ("key", "control", "unit_type", "environment"):
         _name(getattr(experiment, key), f'{where}: key "{key}"')
+    if "..." in experiment.key:
+        raise AssignmentsError(
+            f'{where}: key "key" is "{experiment.key}"; "..." stands between the two ends of a range of '
+            "partitions, so no key may hold it"
+        )
     for key in ("from_exposure", "from_units"):
         names: tuple[str, ...] = getattr(experiment.segments, key)
         for name in names:

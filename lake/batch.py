@@ -8,10 +8,11 @@ import datetime as dt
 import shutil
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 from deltalake import DeltaTable
@@ -22,10 +23,14 @@ from lake.errors import LakeError
 from lake.lake import Lake
 from lake.locks import scratch
 from lake.manifest import APP, Planned, record_counts, record_plan
+from lake.memory import parts_to_order, rows_per_group, threads
 from lake.readers import ReadFile, make_stage, stage
 from lake.sql import file_literal, identifier
 from lake.tables import TABLES
 
+# The columns that may hold long texts.
+_OBJECTS = {"events": "properties", "exposures": "attributes", "assignments": "attributes"}
+_LAST_KEY = (1 << 63) - 1
 Progress = Callable[[str, int, int], None]  # what, done, of how many bytes
 
 
@@ -37,12 +42,19 @@ class Batch:
         # An attempt has names of its own: what a killed one left behind is never taken for anything.
         self.stem = f"b{plan.batch:08d}-{uuid.uuid4().hex[:12]}"
         self.read: list[ReadFile] = []
-        self.duplicates: dict[int, int] = defaultdict(int)  # number of the file → rows that lost
+        self.kept: dict[int, int] = {}  # number of the file → rows of it that the lake has now
         self.days: dict[str, set[dt.date]] = defaultdict(set)  # kind → event days whose rows changed
 
     @property
     def kinds(self) -> tuple[str, ...]:
         return tuple(kind for kind in IDENTITY if any(file.file.kind == kind for file in self.plan.files))
+
+    @property
+    def duplicates(self) -> dict[int, int]:
+        """Number of the file → good rows that are in the lake already, or lost to a row of the batch."""
+        return {
+            file.number: file.rows - file.quarantined - self.kept.get(file.number, 0) for file in self.read
+        }
 
 
 def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
@@ -61,7 +73,6 @@ def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
             _write_records(batch, kind)
         _write_attributes(batch)
         _write_quarantine(batch)
-        _count_duplicates(batch)
         record_counts(lake, plan, batch.read, duplicates=batch.duplicates, stem=batch.stem, folder=folder)
     return batch
 
@@ -115,8 +126,8 @@ def _stage(batch: Batch, progress: Progress | None) -> None:
     )
     for kind in (*batch.kinds, "units"):
         con.execute(
-            f"CREATE VIEW good_{kind} AS "
-            "SELECT s.*, f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
+            f"CREATE VIEW good_{kind} AS SELECT s.*, s.rowid AS staged_row, "
+            "f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
             f"FROM stage_{kind} AS s JOIN stage_files AS f USING (file_no) "
             "WHERE s.reason IS NULL AND NOT f.is_copy"
         )
@@ -149,22 +160,16 @@ def _write_keys(batch: Batch) -> None:
 
 
 def _write_records(batch: Batch, kind: str) -> None:
-    """De-duplicate, key, order, commit the rows of a kind; older rows that lost leave in the same commit."""
+    """De-duplicate, key, order and commit rows of a kind; older rows that lost leave in the same commit."""
     con, table, root = batch.con, TABLES[kind], batch.lake.root
-    settings = batch.lake.workspace.config.workspace
-    days = _days(con, f"staged_{kind}")
     snapshot = delta.load(root, table)
-    near = {
-        str(root / kind / file.path): file
-        for file in _around(delta.files(snapshot), days, settings.dedup_days)
-    }
-    lake_rows = delta.relation(root / kind, table.columns, list(near.values()), with_filename=True)
-    con.execute(f"CREATE VIEW lake_{kind} AS {lake_rows}")
-    find_losers(con, kind, batch=batch.plan.batch, dedup_days=settings.dedup_days)
-    batch.days[kind] |= {*days, *_days(con, f"losers_{kind}")}
+    near = _near_files(batch, kind, snapshot)
+    find_losers(con, kind, batch=batch.plan.batch, dedup_days=_dedup_days(batch))
+    _keep_winners(batch, kind)
+    batch.days[kind] |= {*_days(con, f"staged_{kind}"), *_days(con, f"losers_{kind}")}
     if _is_done(snapshot, batch):
         return
-    new = _new_files(batch, kind, days)
+    new = _new_files(batch, kind)
     rewritten, removed = _rewritten_files(batch, kind, near)
     if not new and not removed:
         return
@@ -178,72 +183,136 @@ def _write_records(batch: Batch, kind: str) -> None:
     delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
 
 
+def _near_files(batch: Batch, kind: str, snapshot: DeltaTable) -> dict[str, delta.DataFile]:
+    """Make the view lake_KIND of days where rows of the batch may already be; its files by their paths."""
+    folder, around = batch.lake.root / kind, range(-_dedup_days(batch), _dedup_days(batch) + 1)
+    days = {
+        delta.partition_text(day + dt.timedelta(days=shift))
+        for day in _days(batch.con, f"staged_{kind}")
+        for shift in around
+    }
+    near = {str(folder / file.path): file for file in delta.files(snapshot) if file.partition in days}
+    rows = delta.relation(folder, TABLES[kind].columns, list(near.values()), with_filename=True)
+    batch.con.execute(f"CREATE VIEW lake_{kind} AS {rows}")
+    return near
+
+
+def _dedup_days(batch: Batch) -> int:
+    return batch.lake.workspace.config.workspace.dedup_days
+
+
+def _keep_winners(batch: Batch, kind: str) -> None:
+    """Make the narrow table kept_KIND of rows that go into the lake, with their unit keys."""
+    batch.con.execute(
+        f"CREATE TABLE kept_{kind} AS SELECT file_no, staged_row, occurred_on, unit_key "
+        f"FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
+        f"ANTI JOIN {_losers(kind, 'path IS NULL')}"
+    )
+    _count_kept(batch, f"kept_{kind}")
+
+
+def _count_kept(batch: Batch, relation: str) -> None:
+    rows = batch.con.execute(f"SELECT file_no, count(*) FROM {relation} GROUP BY file_no").fetchall()
+    batch.kept.update(rows)
+
+
 def _days(con: duckdb.DuckDBPyConnection, relation: str) -> list[dt.date]:
     found = con.execute(f"SELECT DISTINCT occurred_on FROM {relation} ORDER BY 1").fetchall()
     return [day for (day,) in found]
 
 
-def _around(
-    files: Sequence[delta.DataFile], days: Sequence[dt.date], dedup_days: int
-) -> Iterator[delta.DataFile]:
-    """The files of these days and of those so near that the same record may be there."""
-    span = range(-dedup_days, dedup_days + 1)
-    near = {delta.partition_text(day + dt.timedelta(days=shift)) for day in days for shift in span}
-    return (file for file in files if file.partition in near)
-
-
-def _new_files(batch: Batch, kind: str, days: Sequence[dt.date]) -> list[delta.NewFile]:
-    """A file per day. Keys join and rows are ordered day by day: no second copy of all rows is ever made."""
-    table, losers = TABLES[kind], _is_among_losers(kind, "path IS NULL")
-    listed = ", ".join(
-        "$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names
-    )
+def _new_files(batch: Batch, kind: str) -> list[delta.NewFile]:
+    """A file per day or part of a day, each ordered by itself: no second copy of all rows is ever made."""
+    table = TABLES[kind]
+    names = ("$batch::BIGINT AS batch" if name == "batch" else identifier(name) for name in table.names)
+    part = "occurred_on = $day AND unit_key BETWEEN $first AND $last"
     select = (
-        f"SELECT {listed} FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
-        f"ANTI JOIN {losers} WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
+        f"SELECT {', '.join(names)} FROM staged_{kind} "
+        f"JOIN (SELECT staged_row, unit_key FROM kept_{kind} WHERE {part}) USING (staged_row) "
+        f"WHERE occurred_on = $day ORDER BY {', '.join(map(identifier, table.order))}"
     )
 
-    def write(day: dt.date) -> delta.NewFile | None:
-        # A day is written by one thread, so several days are written at a time.
+    def write(numbered: tuple[int, _Part]) -> delta.NewFile | None:
+        number, part = numbered
         with batch.con.cursor() as con:
             return delta.write_parquet(
                 con,
                 select,
-                batch.folder / f"{kind}-{day}.parquet",
-                params={"day": day, "batch": batch.plan.batch},
-                partition=delta.partition_text(day),
+                batch.folder / f"{kind}-{number}.parquet",
+                params={"day": part.day, "first": part.first, "last": part.last, "batch": batch.plan.batch},
+                partition=delta.partition_text(part.day),
+                group_rows=rows_per_group(con, part.width),
             )
 
-    threads = batch.con.execute("SELECT current_setting('threads')").fetchall()[0][0]
-    with ThreadPoolExecutor(threads) as pool:
-        return [file for file in pool.map(write, days) if file is not None]
+    # DuckDB writes a file of one row group in one thread, so several are written at a time.
+    with ThreadPoolExecutor(threads(batch.con)) as pool:
+        written = pool.map(write, enumerate(_parts(batch, kind)))
+        return [file for file in written if file is not None]
+
+
+class _Part(NamedTuple):
+    """Rows that make up a file."""
+
+    day: dt.date
+    first: int  # unit key
+    last: int
+    width: float  # mean bytes of the object in a row
+
+
+def _parts(batch: Batch, kind: str) -> Iterator[_Part]:
+    """Every day; one that is too large to be ordered in memory is cut into ranges of unit keys."""
+    days = batch.con.execute(
+        f"SELECT occurred_on, count(*), avg(strlen({_OBJECTS[kind]})) FROM staged_{kind} "
+        "GROUP BY occurred_on ORDER BY occurred_on"
+    ).fetchall()
+    for day, rows, width in days:
+        count = parts_to_order(batch.con, rows, width)
+        fractions = [part / count for part in range(1, count)]
+        bounds = (
+            batch.con.execute(
+                f"SELECT DISTINCT unnest(quantile_disc(unit_key, {fractions})) AS bound FROM kept_{kind} "
+                "WHERE occurred_on = $day ORDER BY bound",
+                {"day": day},
+            ).fetchall()
+            if fractions
+            else []
+        )
+        firsts = [0, *(bound + 1 for (bound,) in bounds)]
+        lasts = [*(bound for (bound,) in bounds), _LAST_KEY]
+        yield from (_Part(day, first, last, width) for first, last in zip(firsts, lasts, strict=True))
 
 
 def _rewritten_files(
     batch: Batch, kind: str, files: Mapping[str, delta.DataFile]
 ) -> tuple[list[delta.NewFile], list[delta.DataFile]]:
     """The lake's files that hold losers: written again without them, in their order."""
-    con, table = batch.con, TABLES[kind]
-    losers = _is_among_losers(kind, "path = $path")
+    table, losers = TABLES[kind], _losers(kind, "path = $path")
     listed, order = (", ".join(map(identifier, names)) for names in (table.names, table.order))
-    paths = con.execute(
+    paths = batch.con.execute(
         f"SELECT DISTINCT path FROM losers_{kind} WHERE path IS NOT NULL ORDER BY 1"
     ).fetchall()
-    rewritten = [
-        delta.write_parquet(
-            con,
-            f"SELECT {listed} FROM read_parquet({file_literal(Path(path))}, hive_partitioning = false) "
-            f"ANTI JOIN {losers} ORDER BY {order}",
+
+    def write(number: int, path: str) -> delta.NewFile | None:
+        rows = f"read_parquet({file_literal(Path(path))}, hive_partitioning = false)"
+        return delta.write_parquet(
+            batch.con,
+            f"SELECT {listed} FROM {rows} ANTI JOIN {losers} ORDER BY {order}",
             batch.folder / f"{kind}-again-{number}.parquet",
             params={"path": path},
             partition=files[path].partition,
+            group_rows=_group_rows(batch.con, f"avg(strlen({_OBJECTS[kind]})) FROM {rows}"),
         )
-        for number, (path,) in enumerate(paths)
-    ]
+
+    rewritten = (write(number, path) for number, (path,) in enumerate(paths))
     return [file for file in rewritten if file is not None], [files[path] for (path,) in paths]
 
 
-def _is_among_losers(kind: str, condition: str) -> str:
+def _group_rows(con: duckdb.DuckDBPyConnection, width: str) -> int:
+    """Rows of a row group; `width` is SQL for the mean length of their long text."""
+    return rows_per_group(con, con.execute(f"SELECT {width}").fetchall()[0][0] or 0)
+
+
+def _losers(kind: str, condition: str) -> str:
     """What stands after ANTI JOIN."""
     row = "source, file_hash, file_row"
     return f"(SELECT {row} FROM losers_{kind} WHERE {condition}) USING ({row})"
@@ -251,13 +320,14 @@ def _is_among_losers(kind: str, condition: str) -> str:
 
 def _write_attributes(batch: Batch) -> None:
     """One row per attribute of every unit; a null says nothing."""
+    _count_kept(batch, "good_units")
     _append(
         batch,
         "unit_attributes",
         "SELECT unit_type, unit_id, entry.key AS attribute, (entry.value ->> '$') AS value, valid_from, "
         "source, file_hash, file_row, $batch::BIGINT AS batch "
-        "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL "
-        "ORDER BY unit_type, unit_id, attribute, valid_from, file_hash, file_row, value",
+        "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL",
+        width="avg(strlen(attributes)) FROM good_units",
     )
 
 
@@ -266,18 +336,24 @@ def _write_quarantine(batch: Batch) -> None:
         batch,
         "quarantine",
         "SELECT f.source, f.path, f.file_hash, q.line, q.reason, q.raw, $batch::BIGINT AS batch "
-        "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no) ORDER BY f.source, f.path, q.line",
+        "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no)",
+        width="avg(strlen(raw)) FROM stage_quarantine",
     )
 
 
-def _append(batch: Batch, name: str, select: str) -> None:
+def _append(batch: Batch, name: str, select: str, *, width: str = "0") -> None:
     """Commit the rows of `select`, unless the table has this batch already."""
     table, root = TABLES[name], batch.lake.root
     snapshot = delta.load(root, table)
     if _is_done(snapshot, batch):
         return
-    params = {"batch": batch.plan.batch}
-    new = delta.write_parquet(batch.con, select, batch.folder / f"{name}.parquet", params=params)
+    new = delta.write_parquet(
+        batch.con,
+        select,
+        batch.folder / f"{name}.parquet",
+        params={"batch": batch.plan.batch},
+        group_rows=_group_rows(batch.con, width),
+    )
     if new is None:
         return
     actions = delta.place(root / name, table, [new], batch.stem)
@@ -289,18 +365,3 @@ def _append(batch: Batch, name: str, select: str) -> None:
 def _is_done(snapshot: DeltaTable, batch: Batch) -> bool:
     done = snapshot.transaction_version(APP)
     return done is not None and done >= batch.plan.batch
-
-
-def _count_duplicates(batch: Batch) -> None:
-    """Rows of each file that are good and yet not in the lake."""
-    for planned, read in zip(batch.plan.files, batch.read, strict=True):
-        if planned.is_copy:
-            batch.duplicates[read.number] = read.rows - read.quarantined
-    for kind in batch.kinds:
-        rows = batch.con.execute(
-            f"SELECT f.file_no, count(*) FROM losers_{kind} AS l JOIN stage_files AS f "
-            "ON l.source = f.source AND l.file_hash = f.file_hash AND NOT f.is_copy "
-            "WHERE l.path IS NULL GROUP BY ALL"
-        ).fetchall()
-        for number, count in rows:
-            batch.duplicates[number] = count

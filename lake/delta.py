@@ -62,8 +62,8 @@ class Written:
     files: tuple[str, ...] = ()  # added, relative to the table's folder
 
 
-def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
-    """The table in `root`/name at its latest (or the given) version; made, empty, when it is not there yet.
+def load(root: Path, table: Table) -> DeltaTable:
+    """The table in `root`/name at its latest version; made, empty, when it is not there yet.
 
     Raises:
         LakeError: the folder can't be written or is not a Delta table.
@@ -79,11 +79,10 @@ def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
                 partition_by=[table.partition] if table.partition else None,
                 name=table.name,
             )
-            sync(folder / "_delta_log")
-            sync(folder)
-            sync(root)
+            for path in (folder / "_delta_log", folder, root):
+                sync(path)
             faults.reached(f"{table.name}: made")
-        return DeltaTable(folder, version=version)
+        return DeltaTable(folder)
     except (OSError, DeltaError) as reason:
         raise LakeError(
             f"{folder}: the lake's table can't be opened or made ({first_line(reason)}); make it writable "
@@ -91,9 +90,24 @@ def load(root: Path, table: Table, *, version: int | None = None) -> DeltaTable:
         ) from reason
 
 
+def load_version(root: Path, table: Table, version: int) -> DeltaTable:
+    """The table as it was; never made.
+
+    Raises:
+        LakeError: it is not there, or not in this version.
+    """
+    try:
+        return DeltaTable(root / table.name, version=version)
+    except DeltaError as reason:
+        raise LakeError(
+            f"{root / table.name}: version {version} of the table can't be read ({first_line(reason)}); "
+            "put the folder back, or run the pipelines again, which publishes what is there"
+        ) from reason
+
+
 def exists(root: Path, table: Table) -> bool:
     """Whether the table was ever made; a kill may have left a folder without a first commit."""
-    return DeltaTable.is_deltatable(str(root / table.name))
+    return DeltaTable.is_deltatable(root / table.name)
 
 
 def columns(delta: DeltaTable) -> tuple[Column, ...]:
@@ -141,13 +155,23 @@ def write_parquet(
     *,
     params: Mapping[str, object] | None = None,
     partition: str | None = None,
+    group_rows: int = 122_880,
 ) -> NewFile | None:
     """Write the rows of `select` to one file, in their order; None when there are none.
+
+    Args:
+        con: a session.
+        select: the rows.
+        target: the file.
+        params: values of `$name` in the SELECT.
+        partition: text of the partition column's value, if the table has one.
+        group_rows: of a row group, which is held in memory until it is written.
 
     Raises:
         LakeError: the disk is full or can't be written; nothing is left of the file.
     """
-    statement = f"COPY ({select}) TO {literal(str(target))} (FORMAT parquet)"
+    options = f"FORMAT parquet, ROW_GROUP_SIZE {int(group_rows)}"
+    statement = f"COPY ({select}) TO {literal(str(target))} ({options})"
     try:
         with writing(target):
             target.parent.mkdir(parents=True, exist_ok=True)

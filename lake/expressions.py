@@ -98,38 +98,33 @@ def _text(field: FieldMap, types: dict[str, str]) -> str:
 def _unit_problem(column: str, kind: str) -> str:
     """Why a value is no unit id (DESIGN 4.1: integers are decimal text; no null, "", boolean or fraction)."""
     name = identifier(column)
+    whole = "it must be text or a whole number"
     if kind == "JSON":
         raw = f"CAST({name} AS VARCHAR)"
         return (
-            f"CASE WHEN {name} IS NULL OR {raw} = 'null' THEN 'missing' "
-            f"WHEN {raw} = '\"\"' THEN 'empty' "
-            f"WHEN starts_with({raw}, '\"') THEN CASE WHEN length({raw}) > {MAX_ID_CHARS + 2} "
-            f"THEN 'longer than {MAX_ID_CHARS} characters' END "
-            f"WHEN {raw} IN ('true', 'false') THEN 'a boolean; it must be text or a whole number' "
+            f"CASE WHEN starts_with({raw}, '\"') THEN CASE WHEN {raw} = '\"\"' THEN 'empty' "
+            f"WHEN {_is_longer(raw, MAX_ID_CHARS + 2)} THEN 'longer than {MAX_ID_CHARS} characters' END "
+            f"WHEN {name} IS NULL OR {raw} = 'null' THEN 'missing' "
+            f"WHEN {raw} IN ('true', 'false') THEN 'a boolean; {whole}' "
             f"WHEN regexp_full_match({raw}, '-?[0-9]+') THEN NULL "
-            f"WHEN starts_with({raw}, '{{') OR starts_with({raw}, '[') "
-            "THEN 'an object or a list; it must be text or a whole number' "
-            "ELSE 'a number with a fraction; it must be text or a whole number' END"
-        )
-    if kind == "BOOLEAN":
-        return (
-            f"CASE WHEN {name} IS NULL THEN 'missing' ELSE 'a boolean; it must be text or a whole number' END"
-        )
-    if kind in {"DOUBLE", "FLOAT"} or kind.startswith("DECIMAL"):
-        return (
-            f"CASE WHEN {name} IS NULL THEN 'missing' "
-            "ELSE 'a number with a fraction; it must be text or a whole number' END"
-        )
-    if kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
-        return (
-            f"CASE WHEN {name} IS NULL THEN 'missing' "
-            "ELSE 'an object or a list; it must be text or a whole number' END"
+            f"WHEN starts_with({raw}, '{{') OR starts_with({raw}, '[') THEN 'an object or a list; {whole}' "
+            f"ELSE 'a number with a fraction; {whole}' END"
         )
     text = f"CAST({name} AS VARCHAR)"
-    return (
-        f"CASE WHEN {name} IS NULL THEN 'missing' WHEN {text} = '' THEN 'empty' "
-        f"WHEN length({text}) > {MAX_ID_CHARS} THEN 'longer than {MAX_ID_CHARS} characters' END"
-    )
+    too_long = f"WHEN {_is_longer(text, MAX_ID_CHARS)} THEN 'longer than {MAX_ID_CHARS} characters'"
+    rest = f"WHEN {text} = '' THEN 'empty' {too_long}"
+    if kind == "BOOLEAN":
+        rest = f"ELSE 'a boolean; {whole}'"
+    elif kind in {"DOUBLE", "FLOAT"} or kind.startswith("DECIMAL"):
+        rest = f"ELSE 'a number with a fraction; {whole}'"
+    elif kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+        rest = f"ELSE 'an object or a list; {whole}'"
+    return f"CASE WHEN {name} IS NULL THEN 'missing' {rest} END"
+
+
+def _is_longer(text: str, chars: int) -> str:
+    """Bytes are counted at once and are never fewer than characters."""
+    return f"strlen({text}) > {chars} AND length({text}) > {chars}"
 
 
 def _parsed(name: str, field: FieldMap, types: dict[str, str]) -> str:
@@ -175,7 +170,7 @@ def _day_precision(mapping: RecordMap, clock: str) -> str:
     field = mapping.fields[clock]
     if field.format is not None:
         return "true" if _day_format(field.format) else "false"
-    return f"length({identifier('t_' + clock)}) <= 10"
+    return f"strlen({identifier('t_' + clock)}) <= 10"
 
 
 def _checks(name: str, field: FieldMap, label: str, types: dict[str, str]) -> list[tuple[str, str]]:
@@ -196,7 +191,7 @@ def _checks(name: str, field: FieldMap, label: str, types: dict[str, str]) -> li
         found.append((f"{text} IS NOT NULL AND {parsed} IS NULL", reason))
     elif field.column is not None and field.column in types:
         found.append(
-            (f"length({text}) > {MAX_ID_CHARS}", literal(f"{label} is longer than {MAX_ID_CHARS} characters"))
+            (_is_longer(text, MAX_ID_CHARS), literal(f"{label} is longer than {MAX_ID_CHARS} characters"))
         )
     return found
 
@@ -213,12 +208,13 @@ def _object(mapping: RecordMap, types: dict[str, str]) -> tuple[str, list[tuple[
     field = mapping.fields[mapping.object_field]
     label = field.column or mapping.object_field
     absent = "object_text IS NULL OR object_text IN ('null', '')"
+    is_object = "starts_with(object_text, '{')"
     checks = [
         (
-            f"length(object_text) > {MAX_OBJECT_CHARS}",
+            _is_longer("object_text", MAX_OBJECT_CHARS),
             literal(f"{label} is longer than {MAX_OBJECT_CHARS} characters"),
         ),
-        (f"NOT ({absent} OR starts_with(object_text, '{{'))", literal(f"{label} is not a JSON object")),
+        (f"NOT {is_object} AND NOT ({absent})", literal(f"{label} is not a JSON object")),
         _number_check(label),
     ]
     if field.required:
@@ -260,7 +256,7 @@ def _staged(name: str, mapping: RecordMap) -> str:
     clock = _CLOCK.get(mapping.kind)
     fields = mapping.fields
     if name == mapping.object_field:
-        return "CASE WHEN object_text IS NULL OR object_text IN ('null', '') THEN '{}' ELSE object_text END"
+        return "CASE WHEN starts_with(object_text, '{') THEN object_text ELSE '{}' END"
     if clock is not None and name in {clock, "occurred_on", f"original_{clock}", "day_precision"}:
         return _clocked(name, clock, mapping)
     if name == mapping.id_field and mapping.id_from == "content":

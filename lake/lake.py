@@ -14,13 +14,14 @@ from lake import delta
 from lake.delta import NewFile, Written
 from lake.errors import LakeError
 from lake.locks import scratch
+from lake.memory import affordable_threads
 from lake.sql import identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 from workspace import Workspace
 
 _TEMP = "temp_directory"
-# DuckDB takes what follows a question mark for options, Delta a backslash for a slash.
-_UNUSABLE = re.compile(r"[?\\\x00-\x1f\ud800-\udfff]")
+# DuckDB takes what follows a question mark for options; Delta takes a backslash for a slash, and decodes.
+_UNUSABLE = re.compile(r"[?\\\x00-\x1f\ud800-\udfff]|%[0-9A-Fa-f]{2}")
 PartitionValue = str | dt.date
 
 
@@ -174,8 +175,7 @@ class Lake:
                 f'{self.workspace.toml}: workspace.memory_limit "{settings.memory_limit}" is not a size; '
                 'write a number and a unit, as in "2GB"'
             ) from None
-        if settings.threads is not None:
-            con.execute(f"SET threads = {int(settings.threads)}")
+        con.execute(f"SET threads = {int(settings.threads or affordable_threads(con))}")
 
     @contextmanager
     def _write(

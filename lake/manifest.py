@@ -7,6 +7,7 @@ replaced by the same rows with their counts. So every file has one row, and a nu
 import dataclasses
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -86,18 +87,11 @@ def plans(
     entries = _known(lake)
     batch = max((entry.batch for entry in entries), default=0)
     seen = {(entry.source, entry.kind, entry.file_hash) for entry in entries}
-    chosen: list[PlannedFile] = []
-    size = 0
-    for file in _new(entries, found):
-        planned = _hashed(file)
-        if chosen and (size + planned.bytes > limit_bytes or len(chosen) >= limit_files):
-            batch += 1
-            yield Planned(batch, tuple(chosen))
-            chosen, size = [], 0
-        chosen.append(_noted(planned, seen))
-        size += planned.bytes
-    if chosen:
-        yield Planned(batch + 1, tuple(chosen))
+    for files in _batches(_new(entries, found), limit_bytes, limit_files):
+        batch += 1
+        with ThreadPoolExecutor() as pool:
+            hashed = list(pool.map(_hashed, files))
+        yield Planned(batch, tuple(_noted(file, seen) for file in hashed))
 
 
 def record_plan(lake: Lake, plan: Planned, stem: str, folder: Path) -> None:
@@ -121,7 +115,7 @@ def record_counts(
 ) -> None:
     """Commit the counts in place of the plan: the batch is finished."""
     snapshot = delta.load(lake.root, _TABLE)
-    counts = [(item.rows, item.quarantined, duplicates.get(item.number, 0)) for item in read]
+    counts = [(item.rows, item.quarantined, duplicates[item.number]) for item in read]
     new = _write(lake, plan, folder / "counts.parquet", counts)
     gone = [file for file in delta.files(snapshot) if file.path.startswith(f"b{plan.batch:08d}-")]
     actions: list[delta.Action] = [
@@ -162,6 +156,20 @@ def _new(entries: Sequence[_Known], found: Sequence[SourceFile]) -> list[SourceF
         else:
             _same(file, entry)
     return new
+
+
+def _batches(files: Sequence[SourceFile], limit_bytes: int, limit_files: int) -> Iterator[list[SourceFile]]:
+    chosen: list[SourceFile] = []
+    size = 0
+    for file in files:
+        bytes_, _ = _state(file)
+        if chosen and (size + bytes_ > limit_bytes or len(chosen) >= limit_files):
+            yield chosen
+            chosen, size = [], 0
+        chosen.append(file)
+        size += bytes_
+    if chosen:
+        yield chosen
 
 
 def _noted(planned: PlannedFile, seen: set[tuple[str, str, str]]) -> PlannedFile:
@@ -261,6 +269,6 @@ def _unreadable(file: SourceFile, reason: OSError) -> LakeError:
 
 def _changed(name: str) -> LakeError:
     return LakeError(
-        f"{name}: the file has changed under its old name; sealed files never change: put new rows into a new "
-        "file and this one back as it was"
+        f"{name}: the file has changed under its old name; sealed files never change: put new rows into a "
+        "new file and this one back as it was"
     )

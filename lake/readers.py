@@ -135,7 +135,7 @@ def _read_csv(path: Path, types: Mapping[str, str], delimiter: str) -> str:
     return (
         f"read_csv({file_literal(path)}, auto_detect = false, header = true, delim = {literal(delimiter)}, "
         f"quote = '\"', escape = '\"', columns = {{{listed}}}, compression = 'none', "
-        f"max_line_size = {textfiles.MAX_LINE_BYTES})"
+        f"max_line_size = {textfiles.MAX_CSV_BYTES})"
     )
 
 

@@ -153,19 +153,19 @@ def _is_offered(path: Path) -> bool:
 
 
 def _checked(path: Path, shown: str) -> Path:
-    """The path, once it is known to lead to a file whose name can be written down.
+    """The path, once it is known to lead to a file whose name is text.
 
     Raises:
-        LakeError: it is not so.
+        LakeError: it does not.
     """
     if not path.is_file():
         raise LakeError(
             f"{shown}: can't be read: it is no file, or a link to nothing; mend it or take it away"
         )
-    if not shown.isprintable():
-        raise LakeError(
-            f"{shown!r}: the file's name has characters that can't be shown or are not UTF-8; rename the file"
-        )
+    try:
+        shown.encode()
+    except UnicodeEncodeError:
+        raise LakeError(f"{shown!r}: the file's name is not UTF-8 text; rename the file") from None
     return path
 
 

@@ -129,7 +129,6 @@ _DECLARED = (
             "file_row": "BIGINT",
             "batch": "BIGINT",
         },
-        order=("unit_type", "unit_id", "attribute"),
     ),
     _table(
         "quarantine",
@@ -142,7 +141,6 @@ _DECLARED = (
             "raw": "VARCHAR",  # at most `RAW_CHARS` characters of it
             "batch": "BIGINT",
         },
-        order=("path", "line"),
     ),
     _table(
         "ingested",

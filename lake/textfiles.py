@@ -14,7 +14,8 @@ from typing import BinaryIO, NamedTuple, TextIO, TypeVar
 from lake.errors import LakeError
 
 RAW_CHARS = 2_000
-MAX_LINE_BYTES = 16_000_000
+MAX_LINE_BYTES = 16_000_000  # of NDJSON
+MAX_CSV_BYTES = 2_000_000  # of a record, though it has several lines; DuckDB takes sixteen times that to read
 T = TypeVar("T")
 
 _BOM = b"\xef\xbb\xbf"
@@ -122,7 +123,7 @@ def csv_header(path: Path, name: str) -> tuple[str, tuple[str, ...]]:
 def mend_csv(path: Path, target: Path, delimiter: str, header: Sequence[str]) -> None:
     """Copy the file with empty values in place of every bad record, so that row numbers stay."""
     with target.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.writer(out, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n")
+        writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
         writer.writerow(header)
         for record in _csv_records(path, delimiter, len(header)):
             writer.writerow(record.fields if record.problem is None else [""] * len(header))
@@ -168,22 +169,27 @@ class _CsvLines:
     def __init__(self, text: TextIO) -> None:
         self.text = text
         self.count = 0
+        self.begin_record()
+
+    def begin_record(self) -> None:
         self.kept = ""
+        self.size = 0
 
     def __iter__(self) -> "_CsvLines":
         return self
 
     def __next__(self) -> str:
-        line = self.text.readline(MAX_LINE_BYTES + 1)
+        line = self.text.readline(MAX_CSV_BYTES + 1)
         if not line:
             raise StopIteration
         self.count += 1
         self.kept = (self.kept + line[: RAW_CHARS + 1])[: RAW_CHARS + 1]
-        if len(line) <= MAX_LINE_BYTES:
+        self.size += len(line.encode("utf-8", "surrogateescape"))
+        if self.size <= MAX_CSV_BYTES:
             return line
         while line and not line.endswith(("\n", "\r")):
-            line = self.text.readline(_CHUNK)
-        raise csv.Error(f"it is longer than {MAX_LINE_BYTES} characters")
+            line = self.text.readline(MAX_CSV_BYTES)
+        raise csv.Error(f"it is longer than {MAX_CSV_BYTES} bytes")
 
 
 def _open_text(path: Path) -> TextIO:
@@ -191,7 +197,7 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _first_record(path: Path, name: str, delimiter: str) -> list[str]:
-    csv.field_size_limit(MAX_LINE_BYTES)
+    csv.field_size_limit(MAX_CSV_BYTES)
     with _open_text(path) as text:
         try:
             fields = next(csv.reader(_CsvLines(text), delimiter=delimiter), [])
@@ -207,13 +213,14 @@ def _first_record(path: Path, name: str, delimiter: str) -> list[str]:
 
 def _csv_records(path: Path, delimiter: str, width: int) -> Iterator[CsvRecord]:
     """Every record after the header that is not blank, good or bad."""
-    csv.field_size_limit(MAX_LINE_BYTES)
+    csv.field_size_limit(MAX_CSV_BYTES)
     with _open_text(path) as text:
         lines = _CsvLines(text)
         next(csv.reader(lines, delimiter=delimiter), None)
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         while True:
-            line, lines.kept, problem = lines.count + 1, "", None
+            line, problem = lines.count + 1, None
+            lines.begin_record()
             try:
                 fields = next(reader)
             except StopIteration:

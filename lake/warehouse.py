@@ -4,7 +4,6 @@ Small tables are in the file itself, the rest are views over the Parquet files o
 built beside the old one and renamed over it, so that a reader meets the old or the new one and never a lock.
 """
 
-import os
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -38,17 +37,13 @@ def publish(workspace: Workspace) -> Path:
         for left in target.parent.glob(f".{target.name}.*"):
             left.unlink(missing_ok=True)
         try:
-            with duckdb.connect(fresh) as con:
-                _fill(con, lake)
-            _sync(fresh)
-            faults.reached("warehouse: before rename")
-            fresh.replace(target)
-            _sync(target.parent)
-        except (duckdb.IOException, OSError) as reason:
-            raise LakeError(
-                f"{target}: can't be written ({str(reason).splitlines()[0][:300]}); free space on that disk or make it "
-                "writable, then run again: the old file is as it was"
-            ) from reason
+            with delta.writing(target):
+                with duckdb.connect(fresh) as con:
+                    _fill(con, lake)
+                delta.sync(fresh)
+                faults.reached("warehouse: before rename")
+                fresh.replace(target)
+                delta.sync(target.parent)
         finally:
             with suppress(OSError):
                 fresh.unlink(missing_ok=True)
@@ -58,8 +53,8 @@ def publish(workspace: Workspace) -> Path:
 def open_readonly(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     """A session in UTC with everything that was last published; it holds no lock on anything.
 
-    The views are made over the published versions of the lake's tables at the workspace's present place, so it
-    works after a move too.
+    The views are made over the published versions of the lake's tables at the workspace's present place, so
+    it works after a move too.
 
     Raises:
         LakeError: nothing was published yet, or the lake's files have gone.
@@ -80,9 +75,12 @@ def open_readonly(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as reason:
         con.close()
         raise LakeError(
-            f"{path}: can't be opened ({str(reason).splitlines()[0][:300]}); remove it and run "
+            f"{path}: can't be opened ({delta.first_line(reason)}); remove it and run "
             f"`tenbin run {workspace.root}`, which publishes it again"
         ) from reason
+    except BaseException:
+        con.close()
+        raise
     return con
 
 
@@ -104,13 +102,5 @@ def _relation(root: Path, name: str, version: int | None) -> str:
     table = TABLES[name]
     if version is None:
         return delta.relation(root / name, table.columns, ())
-    snapshot = delta.load(root, table, version=version)
+    snapshot = delta.load_version(root, table, version)
     return delta.relation(root / name, delta.columns(snapshot), delta.files(snapshot))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

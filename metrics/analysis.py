@@ -69,10 +69,10 @@ def planned_end(
     `end` counts whole, in the workspace's time zone; then the longest primary window; then `lateness`.
     An as-of day D is cut at D + 1, 00:00 UTC.
     """
+    used = metrics_of(experiment, metrics)
     if experiment.end is None:
         return None
     midnight = dt.datetime.combine(experiment.end + dt.timedelta(days=1), dt.time(), workspace.timezone)
-    used = metrics_of(experiment, metrics)
     longest_s = max((used[name].window_s or 0 for name in experiment.metrics.primary), default=0)
     closes = midnight.astimezone(dt.UTC) + dt.timedelta(seconds=longest_s + workspace.lateness_s)
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

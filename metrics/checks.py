@@ -148,7 +148,7 @@ def exposure_before_outcome(
 
 def srm(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Sample ratio mismatch: whether the variants got the units that their weights make expect."""
-    found = sample_ratio(engine.counts(con, experiment, as_of), experiment.weights)
+    found = sample_ratio(engine.enrolment(con, experiment).counts(as_of), experiment.weights)
     if found.p_value is None:
         return Finding(name="srm", status=Outcome.NOT_APPLICABLE, message="there are no units to count")
     observed = " / ".join(f"{count:,}" for count in found.observed.values())

@@ -38,9 +38,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dt.date | None:
-    """The last as-of day that has results of the present iteration; None when there are none."""
+    """The as-of day of the last analysis of the present iteration; None when there is none.
+
+    From the findings, which are recorded after the results: what a killed run left half-done is not shown.
+    """
     found: dt.date | None = con.execute(
-        "SELECT max(as_of) FROM results WHERE experiment = $1 AND iteration = $2",
+        "SELECT max(as_of) FROM findings WHERE experiment = $1 AND iteration = $2",
         [experiment.key, experiment.iteration],
     ).fetchall()[0][0]
     return found
@@ -109,7 +112,7 @@ def _results(
     query = (
         f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 AND {where} "
         "QUALIFY revision = max(revision) OVER (PARTITION BY as_of) "
-        "ORDER BY as_of, metric, segment NULLS FIRST, variant, method, scale, alternative, horizon"
+        "ORDER BY as_of, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
     )
     return tuple(
         msgspec.convert(dict(zip(_FIELDS, row, strict=True)), Result)

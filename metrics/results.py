@@ -7,7 +7,7 @@ which stands beside the old (DESIGN 5). A second run over the same moments recor
 import dataclasses
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import msgspec
@@ -69,9 +69,16 @@ def refresh_results(
     last = max(days)
     findings = experiment_findings(con, engine, experiment, last)
     failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
+    enrolment = engine.enrolment(con, experiment)
     readings = [
-        read_day(
-            con, engine, experiment, as_of, cells, now=now, failed_checks=failed if as_of == last else ()
+        _read_day(
+            engine,
+            experiment,
+            as_of,
+            cells,
+            counts=enrolment.counts(as_of),
+            now=now,
+            failed_checks=failed if as_of == last else (),
         )
         for as_of, cells in days.items()
     ]
@@ -81,15 +88,15 @@ def refresh_results(
     return ResultsReport(rows=written, revised=revised, latest=analysis.results, decision=analysis.decision)
 
 
-def read_day(
-    con: duckdb.DuckDBPyConnection,
+def _read_day(
     engine: Engine,
     experiment: Experiment,
     as_of: dt.date,
     cells: Sequence[Cell],
     *,
+    counts: Mapping[str, int],
     now: dt.datetime,
-    failed_checks: Sequence[str] = (),
+    failed_checks: Sequence[str],
 ) -> Reading:
     """The statistics of one as-of day."""
     end = planned_end(experiment, engine.metrics, engine.workspace)
@@ -97,7 +104,7 @@ def read_day(
     analysis = analyse(
         plan_of(experiment, engine.metrics),
         cells,
-        counts=engine.counts(con, experiment, as_of),
+        counts=counts,
         as_of=as_of,
         ended=end is not None and as_of >= end,
         provisional=provisional,

@@ -57,3 +57,27 @@ class DayCount(msgspec.Struct, frozen=True, kw_only=True):
     day: dt.date
     variant: str
     units: int
+
+
+class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment's units by first exposure, as of any day."""
+
+    variants: tuple[str, ...]
+    rows: tuple[tuple[dt.date, dt.date | None, str, int], ...]  # day, day of a second variant, variant, units
+
+    def by_day(self, as_of: dt.date) -> list[DayCount]:
+        """By day and variant of the definition, without units seen in two variants by `as_of`."""
+        found: dict[tuple[dt.date, str], int] = {}
+        for day, second_on, variant, units in self.rows:
+            if day <= as_of and variant in self.variants and (second_on is None or second_on > as_of):
+                found[day, variant] = found.get((day, variant), 0) + units
+        return [
+            DayCount(day=day, variant=variant, units=count) for (day, variant), count in sorted(found.items())
+        ]
+
+    def counts(self, as_of: dt.date) -> dict[str, int]:
+        """By variant, without units seen in two variants by `as_of`: what SRM counts."""
+        counted = dict.fromkeys(self.variants, 0)
+        for row in self.by_day(as_of):
+            counted[row.variant] += row.units
+        return counted

@@ -3,8 +3,9 @@
 import dataclasses
 import datetime as dt
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import dagster as dg
 import duckdb
@@ -22,6 +23,14 @@ from workspace import UserError, Workspace, load_workspace
 _WAIT_S = 3_600.0
 
 
+def _silent(_share: float) -> None:
+    """Say nothing: nobody watches."""
+
+
+# Told what share of its work the running step has done; the command shows it.
+progress: ContextVar[Callable[[float], None]] = ContextVar("progress", default=_silent)
+
+
 @dataclasses.dataclass(frozen=True)
 class Session:
     """An open workspace for the length of one step."""
@@ -35,6 +44,11 @@ class Session:
     @functools.cached_property
     def engine(self) -> Engine:
         return Engine(self.workspace, self.lake, self.metrics)
+
+    def row_count(self, table: str) -> int:
+        """Rows of one of the lake's tables."""
+        found: int = self.con.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]
+        return found
 
     def chosen(self, keys: Iterable[str]) -> list[Experiment]:
         """The experiments of these partitions; one whose file is gone is no longer analysed."""
@@ -89,6 +103,13 @@ def told_once() -> Iterator[None]:
         yield
     except UserError as reason:
         raise dg.Failure(description=str(reason), allow_retries=False) from reason
+
+
+def stepwise(experiments: Sequence[Experiment]) -> Iterator[Experiment]:
+    """The experiments one after the other, with word of how many are done."""
+    for done, experiment in enumerate(experiments):
+        progress.get()(done / len(experiments))
+        yield experiment
 
 
 def now() -> dt.datetime:

@@ -57,6 +57,7 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             f"`tenbin run {engine.workspace.root}` makes them"
         )
     results = evidence.results_of(con, experiment, as_of)
+    enrolment = engine.enrolment(con, experiment)
     health = evidence.health_of(con, experiment.key)
     return Readout(
         workspace=engine.workspace.name,
@@ -90,14 +91,14 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             )
             for item in health.checks
         ),
-        units=engine.counts(con, experiment, as_of),
+        units=enrolment.counts(as_of),
         exclusions=tuple(
             Exclusion(reason=item.reason, count=item.count, of=item.of)
             for item in engine.exclusions(con, experiment, as_of)
         ),
         exposures=tuple(
             DailyExposure(day=item.day, variant=item.variant, units=item.units)
-            for item in engine.exposures_by_day(con, experiment, as_of)
+            for item in enrolment.by_day(as_of)
         ),
         results=results,
         series=evidence.series_of(con, experiment),

@@ -124,19 +124,20 @@ def _corrections(
     ended: bool,
 ) -> dict[int, _Correction]:
     """Holm over the primary and secondary metrics and all pairs; without guardrails and segments."""
-    family = {
-        place: float(p_value(inference.log10_p(found[0].contrast, found[0].reference)))
-        for place, (comparison, found) in enumerate(zip(comparisons, readings, strict=True))
-        if found
-        and comparison.metric.role in SUCCESS
-        and comparison.segment is None
-        and not _withheld(found[0].horizon, ended=ended)
-    }
+    family: dict[int, float] = {}
+    for place, (comparison, found) in enumerate(zip(comparisons, readings, strict=True)):
+        if comparison.metric.role in SUCCESS and comparison.segment is None:
+            # What can't be tested (yet) keeps its place: the family is that of the plan, not of the day.
+            family[place] = 1.0
+            if found and not _withheld(found[0].horizon, ended=ended):
+                logarithm = inference.log10_p(found[0].contrast, found[0].reference)
+                family[place] = float(p_value(logarithm))
     adjusted = holm(list(family.values()))
     m = len(family)
     return {
         place: _Correction(p, plan.alpha / m, f"success ({m})")
         for place, p in zip(family, adjusted, strict=True)
+        if readings[place]
     }
 
 

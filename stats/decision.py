@@ -54,7 +54,7 @@ def decide(
     found = [_variant(plan, variant, results) for variant in plan.variants if variant != plan.control]
     shipping = [variant for variant in found if variant.verdict is Verdict.SHIP]
     if shipping:
-        return _ship(max(shipping, key=lambda variant: variant.best_lift), found)
+        return _ship(plan, max(shipping, key=lambda variant: variant.best_lift), found)
     if any(variant.verdict is Verdict.ROLL_BACK for variant in found):
         return _roll_back(found)
     return _without_result(plan, found, ended=ended)
@@ -113,8 +113,13 @@ def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
     row = rows.absolute
     if metric.margin is None:
         against = row.estimate is not None and metric.sign * row.estimate < 0
-        if against and row.p_value is not None and row.p_value <= row.alpha:
-            found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")
+        if row.p_value is not None:
+            if against and row.p_value <= row.alpha:
+                found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")
+        elif against or "zero_variance" not in row.reasons:
+            # Two arms in which nothing ever happened are no sign of harm; anything else that can't be
+            # tested is not known to be safe.
+            found.open.append(f"guardrail {metric.name} can't be judged in {found.name}: {_why(row)}")
         return
     relative, margin = rows.relative, rows.margin
     best = None if relative is None else (relative.upper if metric.sign > 0 else relative.lower)
@@ -129,13 +134,18 @@ def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
         )
 
 
-def _ship(best: _Variant, found: Sequence[_Variant]) -> Decision:
+def _why(row: Result) -> str:
+    return ", ".join(code.replace("_", " ") for code in row.reasons) or row.status.value
+
+
+def _ship(plan: Plan, best: _Variant, found: Sequence[_Variant]) -> Decision:
+    guarded = ", and no guardrail is worse" if any(m.role == "guardrail" for m in plan.metrics) else ""
     others = [
         reason for variant in found if variant is not best for reason in (*variant.better, *variant.worse)
     ]
     return Decision(
         verdict=Verdict.SHIP,
-        sentence=f"Ship {best.name}: {best.better[0].split(' (')[0]}, and no guardrail is worse.",
+        sentence=f"Ship {best.name}: {best.better[0].split(' (')[0]}{guarded}.",
         reasons=(*best.better, *others, "the units are split as planned"),
     )
 

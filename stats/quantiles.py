@@ -24,7 +24,8 @@ class Quantile(msgspec.Struct, frozen=True):
 
     Reasons: no_units, too_few_units (the interval would lie beyond the values), zero_variance (all values are
     one), collapsed_interval (so many values are equal that both ends of the interval are one value),
-    not_finite, inconsistent (a summary whose bounds do not enclose its quantile).
+    tied_values (so many are equal beside the quantile that it has no error), not_finite, inconsistent (a
+    summary whose bounds do not enclose its quantile).
     """
 
     n: int  # independent clusters (values, when there are none)
@@ -65,7 +66,8 @@ def quantile(values: Numbers, q: float, *, alpha: float, clusters: Codes | None 
         values: single values, any order.
         q: between 0 and 1, both excluded.
         alpha: two-sided level of the outer interval that the variance is read from.
-        clusters: per value, the number of its independent unit; None: every value is independent.
+        clusters: per value, the number of its independent unit (from 0, without large gaps); None: every
+            value is independent.
 
     Raises:
         StatsError: q or alpha outside (0, 1), or clusters of another length than the values.
@@ -84,7 +86,7 @@ def quantiles(
         raise StatsError(f"{len(values)} values need as many cluster numbers, not {len(clusters)}")
     order = np.argsort(values, kind="stable")
     ordered = np.asarray(values, dtype=np.float64)[order]
-    group = None if clusters is None else np.unique(clusters, return_inverse=True)[1][order]
+    group = None if clusters is None else _numbered(clusters)[order]
     n = len(ordered) if group is None else int(group.max(initial=-1)) + 1
     if n == 0:
         return (Quantile(0, None, None, "no_units"),) * len(qs)
@@ -126,6 +128,12 @@ def _critical(q: float, alpha: float) -> float:
     return -float(special.ndtri(alpha / 2))
 
 
+def _numbered(clusters: Codes) -> Codes:
+    """The clusters numbered from 0 without gaps, by counting: sorting them would take most of the time."""
+    rank: Codes = np.cumsum(np.bincount(clusters) > 0) - 1
+    return rank[clusters]
+
+
 def _of_values(ordered: Numbers, group: Codes | None, n: int, q: float, z: float) -> Quantile:
     found = _at(ordered, q)
     if n < 2:  # noqa: PLR2004 - a variance needs two
@@ -137,7 +145,21 @@ def _of_values(ordered: Numbers, group: Codes | None, n: int, q: float, z: float
     if low <= 0 or high >= 1:
         return Quantile(n, found, None, "too_few_units")
     width = _at(ordered, high) - _at(ordered, low)
+    if width > 0 and _largest_tie(ordered, low, high) > error:
+        return Quantile(n, found, None, "tied_values")
     return _with_variance(n, found, (width / (2 * z)) ** 2)
+
+
+def _largest_tie(ordered: Numbers, low: float, high: float) -> float:
+    """The largest share of equal values that begin or end between two quantiles.
+
+    Where one value holds more of them than the quantile's share errs by, the distribution has a step there
+    and no density: the interval then jumps with the sample, and so does the error that is read off it.
+    """
+    n = len(ordered)
+    inside = np.unique(ordered[math.floor(low * (n - 1)) : math.ceil(high * (n - 1)) + 1])
+    counts = np.searchsorted(ordered, inside, "right") - np.searchsorted(ordered, inside, "left")
+    return float(counts.max()) / n
 
 
 def _with_variance(n: int, value: float, variance: float) -> Quantile:

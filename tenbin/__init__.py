@@ -32,7 +32,6 @@ def open(workspace: str | Path) -> duckdb.DuckDBPyConnection:  # noqa: A001 - re
         UserError: there is no workspace there, or nothing was published yet.
     """
     from lake.warehouse import open_readonly
-
     from workspace import load_workspace
 
     return open_readonly(load_workspace(workspace))

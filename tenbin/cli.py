@@ -7,6 +7,8 @@ sentence on standard error.
 """
 
 import datetime as dt
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -93,6 +95,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 def main() -> None:
     """Run the command of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal that can't show 対照群 gets \u5bfe…, not a traceback
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="tenbin")
 
 
@@ -331,7 +338,7 @@ def _print_json(value: object) -> None:
     import msgspec
 
     text = msgspec.json.encode(value, enc_hook=str)
-    typer.echo(msgspec.json.format(text, indent=2).decode())
+    typer.echo(msgspec.json.format(text, indent=2))  # bytes: JSON is UTF-8 whatever the terminal is
 
 
 def _console(*, stderr: bool = False) -> "Console":

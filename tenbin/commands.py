@@ -6,7 +6,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tenbin.run import ExperimentOutcome, RunError, run_workspace
+from tenbin.run import ExperimentOutcome, RunError, read_outcomes, run_workspace
 from workspace import Workspace, load_workspace, suggest
 
 
@@ -79,7 +79,6 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
     from metrics import load_metrics
     from metrics.engines.duckdb import Engine
     from reports.assemble import write_index, write_report
-    from reports.render import read_index
 
     experiments = load_experiments(workspace)
     if key not in experiments:
@@ -88,14 +87,6 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
         )
     lake = open_lake(workspace)
     with lake.connect() as con:
-        page = write_report(con, Engine(workspace, lake, load_metrics(workspace)), experiments[key])
+        write_report(con, Engine(workspace, lake, load_metrics(workspace)), experiments[key])
     write_index(workspace, experiments)
-    entry = next(item for item in read_index(workspace.reports).experiments if item.experiment == key)
-    return ExperimentOutcome(
-        experiment=key,
-        verdict=entry.verdict,
-        sentence=entry.sentence,
-        as_of=entry.as_of,
-        result_json=page.with_name("result.json"),
-        report=page,
-    )
+    return next(outcome for outcome in read_outcomes(workspace) if outcome.experiment == key)

@@ -6,6 +6,7 @@ The same assets as in the UI, with their runs recorded in the workspace's own Da
 
 import datetime as dt
 import os
+import sqlite3
 import sys
 import uuid
 from collections.abc import Iterator
@@ -18,8 +19,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from assignments import load_experiments
+from lake import open_lake
 from metrics import load_metrics
 from metrics.analysis import as_of_days
+from reports import files
 from reports.index import read_index
 from tenbin.failures import sentence_of
 from workspace import UserError, Workspace
@@ -78,7 +81,8 @@ def run_workspace(
     """Ingest what landed, analyse every as-of day between `from_day` and `to_day`, write the reports.
 
     Without `to_day`, days run to yesterday or to the planned end, whichever is first; without `from_day`,
-    from the experiment's start.
+    from the experiment's start. Days that were computed before are made again where late rows or changed
+    definitions ask for it, whatever the range.
 
     Raises:
         UserError: a definition, a file or an argument is wrong; the message says which and what to do.
@@ -92,20 +96,38 @@ def run_workspace(
     return _summary(workspace, ingestion)
 
 
+def read_outcomes(workspace: Workspace) -> tuple[ExperimentOutcome, ...]:
+    """What the index of the reports says, in its order."""
+    return tuple(
+        ExperimentOutcome(
+            experiment=entry.experiment,
+            verdict=entry.verdict.value,
+            sentence=entry.sentence,
+            as_of=entry.as_of,
+            result_json=workspace.reports / entry.folder / "result.json",
+            report=workspace.reports / entry.folder / "index.html",
+        )
+        for entry in read_index(workspace.reports).experiments
+    )
+
+
 def prepare_dagster_home(workspace: Workspace) -> Path:
     """The workspace's Dagster home, made when it is not there yet."""
     home = workspace.dagster_home
-    home.mkdir(exist_ok=True)
     settings = home / "dagster.yaml"
     if not settings.exists():
-        settings.write_text(_DAGSTER_YAML, encoding="utf-8")
+        files.write(settings, _DAGSTER_YAML)
     return home
 
 
 def _as_of_range(
     workspace: Workspace, from_day: dt.date | None, to_day: dt.date | None
 ) -> tuple[dt.date, dt.date]:
-    """First and last as-of day over all experiments, within what was asked for and before today."""
+    """First and last as-of day over all experiments, within what was asked for and before today.
+
+    When nothing was asked for, days that were computed before are left out at the beginning: the engine looks
+    after them by itself, and Dagster takes a while to record each.
+    """
     if from_day and to_day and from_day > to_day:
         raise RunError(f"--from {from_day} lies after --to {to_day}; swap them")
     metrics, experiments = load_metrics(workspace), load_experiments(workspace)
@@ -114,24 +136,27 @@ def _as_of_range(
             f"{workspace.experiments}: there is no experiment; add one as a .toml file (see README.md)"
         )
     yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
-    days = [
-        day
+    first, last = from_day or dt.date.min, min(to_day or yesterday, yesterday)
+    days = {
+        (experiment.key, experiment.iteration, day)
         for experiment in experiments.values()
-        for day in as_of_days(
-            experiment,
-            metrics,
-            workspace,
-            first=from_day or dt.date.min,
-            last=min(to_day or yesterday, yesterday),
-        )
-    ]
+        for day in as_of_days(experiment, metrics, workspace, first=first, last=last)
+    }
     if not days:
         starts = min(experiment.start for experiment in experiments.values())
         raise RunError(
-            f"no experiment has an as-of day between {from_day or starts} and {to_day or yesterday}: "
+            f"no experiment has an as-of day between {from_day or starts} and {last}: "
             f"the first one starts on {starts}, and a day can be analysed when it is over"
         )
-    return min(days), max(days)
+    final = max(day for _, _, day in days)
+    begun = days if from_day else days - _computed_days(workspace)
+    return min((day for _, _, day in begun), default=final), final
+
+
+def _computed_days(workspace: Workspace) -> set[tuple[str, int, dt.date]]:
+    """Experiment, iteration and as-of day of all moments in the lake."""
+    with open_lake(workspace).connect() as con:
+        return set(con.execute("SELECT DISTINCT experiment, iteration, as_of FROM moments").fetchall())
 
 
 class _Dagster:
@@ -145,15 +170,21 @@ class _Dagster:
         self, job: str, bars: Progress, text: str, first: str | None = None, last: str | None = None
     ) -> "dg.ExecuteInProcessResult":
         """Run one job, over a range of partitions where it has any; the bar has a part per step."""
+        from pipelines.resources import progress
+
         definition = self._definitions.resolve_job_def(job)
         task = bars.add_task(text, total=len(definition.nodes))
         run_id = str(uuid.uuid4())
+        finished = 0
 
-        def advance(entry: "dg.EventLogEntry") -> None:
+        def count(entry: "dg.EventLogEntry") -> None:
+            nonlocal finished
             if entry.is_dagster_event and entry.get_dagster_event().is_step_success:
-                bars.advance(task)
+                finished += 1
+                bars.update(task, completed=finished)
 
-        self._instance.add_event_listener(run_id, advance)
+        self._instance.add_event_listener(run_id, count)
+        watched = progress.set(lambda share: bars.update(task, completed=finished + share))
         try:
             return definition.execute_in_process(
                 instance=self._instance,
@@ -167,6 +198,8 @@ class _Dagster:
                 if sentence_of(cause) is not None:
                     raise cause from None
             raise
+        finally:
+            progress.reset(watched)
 
     def experiments(self) -> list[str]:
         return list(self._instance.get_dynamic_partitions("experiments"))
@@ -187,11 +220,28 @@ def _dagster(workspace: Workspace) -> Iterator[_Dagster]:
         raise RunError(f"this process already works on another workspace; run {root} in a process of its own")
     os.environ["TENBIN_WORKSPACE"] = root
     import dagster as dg
+    import sqlalchemy as sa
 
     from pipelines.definitions import defs
 
-    with dg.DagsterInstance.from_config(str(prepare_dagster_home(workspace))) as instance:
-        yield _Dagster(defs(), instance)
+    home = prepare_dagster_home(workspace)
+    sa.event.listen(sa.Engine, "connect", _sync_less)
+    try:
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            yield _Dagster(defs(), instance)
+    finally:
+        sa.event.remove(sa.Engine, "connect", _sync_less)
+
+
+def _sync_less(connection: object, _record: object) -> None:
+    """Commit to Dagster's history without waiting for the disk.
+
+    It opens, commits and closes a SQLite file or two for each of some hundred events, which is a third of a
+    short run's time. With the write-ahead log that it uses, a power cut can lose the last events of a
+    history, and break nothing.
+    """
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = NORMAL")
 
 
 @contextmanager
@@ -211,16 +261,6 @@ def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> Ru
     return RunSummary(
         workspace=workspace.root,
         index=workspace.reports / "index.html",
-        experiments=tuple(
-            ExperimentOutcome(
-                experiment=entry.experiment,
-                verdict=entry.verdict.value,
-                sentence=entry.sentence,
-                as_of=entry.as_of,
-                result_json=workspace.reports / entry.folder / "result.json",
-                report=workspace.reports / entry.folder / "index.html",
-            )
-            for entry in read_index(workspace.reports).experiments
-        ),
+        experiments=read_outcomes(workspace),
         ingested=ingested,
     )

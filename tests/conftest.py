@@ -1,14 +1,13 @@
 """Workspaces that were really run, once per session and process."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import ROOT, globox_workspace, tenbin
+from tests.support import ROOT, environment, globox_workspace, tenbin
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +39,9 @@ print(json.dumps({
         capture_output=True,
         text=True,
         check=True,
-        env=os.environ
-        | {"TENBIN_WORKSPACE": str(ROOT / "examples" / "globox"), "DAGSTER_DISABLE_TELEMETRY": "yes"},
+        env=environment(
+            {"TENBIN_WORKSPACE": str(ROOT / "examples" / "globox"), "DAGSTER_DISABLE_TELEMETRY": "yes"}
+        ),
         cwd=ROOT,
     ).stdout
     snapshot: dict[str, list[str]] = json.loads(printed)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,19 +14,25 @@ ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"
 
 
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that knows no workspace but the one that it is told."""
+    left_out = ("TENBIN_", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
+    # Each process imports two thousand modules; compiled once, they cost the tests a third of their time.
+    compiled = {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "tenbin-pycache")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    return kept | compiled | dict(more)
+
+
 def tenbin(
     *arguments: str, check: bool = True, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """The `tenbin` command in a process of its own, as a person would start it."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("TENBIN_", "DAGSTER_"))
-    }
     done = subprocess.run(
         [sys.executable, "-m", "tenbin", *arguments],
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=environment | dict(env or {}),
+        env=environment(env or {}),
         cwd=ROOT,
         timeout=240,
         check=False,

@@ -1,6 +1,6 @@
 """`tenbin.toml`: what a deployment says of itself and of the files that it reads (DESIGN 4.5)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -56,9 +56,9 @@ class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     engine: Engine = "duckdb"
     lateness: str = "2d"
-    dedup_days: int = 3
+    dedup_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 3
     memory_limit: str = "2GB"  # of DuckDB
-    threads: int | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

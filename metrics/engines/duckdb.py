@@ -18,7 +18,7 @@ from metrics.model import Metric, MetricsError
 from metrics.sql import exposures, freshness, health, metric_sql, moments, units
 from metrics.sql.plan import UnitPlan, measures_of, plan_units
 from metrics.sql.tree import render
-from metrics.steps import DayCount, Exclusion, MomentRow, StepReport
+from metrics.steps import Enrolment, Exclusion, MomentRow, StepReport
 from metrics.validate import refuse_mixed_currencies
 from workspace import Workspace
 
@@ -205,17 +205,10 @@ class Engine:
 
     # --- what the readout needs besides --------------------------------------------------------------------
 
-    def counts(self, con: Connection, experiment: Experiment, as_of: dt.date) -> dict[str, int]:
-        """Units first exposed to each variant by `as_of`, without those seen in two: what SRM counts."""
-        counted = dict.fromkeys(experiment.variants, 0)
-        for row in self.exposures_by_day(con, experiment, as_of):
-            counted[row.variant] += row.units
-        return counted
-
-    def exposures_by_day(self, con: Connection, experiment: Experiment, as_of: dt.date) -> list[DayCount]:
-        """Units by day of first exposure (UTC) and variant, without those seen in two variants by `as_of`."""
-        rows = con.execute(render(health.exposures_by_day(experiment)), {"as_of": as_of}).fetchall()
-        return [DayCount(day=day, variant=variant, units=count) for day, variant, count in rows]
+    def enrolment(self, con: Connection, experiment: Experiment) -> Enrolment:
+        """Units by first exposure: how many each variant has, as of any day."""
+        rows = con.execute(render(health.enrolment(experiment))).fetchall()
+        return Enrolment(variants=experiment.variants, rows=tuple(rows))
 
     def exclusions(self, con: Connection, experiment: Experiment, as_of: dt.date) -> list[Exclusion]:
         """Units and rows that are in no result as of `as_of`, by reason; reasons without any are left out."""

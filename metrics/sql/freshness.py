@@ -2,21 +2,22 @@
 
 A day of `unit_days` has a row without a unit: `measure` is the mark of all measures that were computed,
 `events` the number of event rows of the day, `value_sum` the latest batch among them. An as-of day of
-`moments` has the hash of the definitions and of number and latest batch of all rows up to it. Late rows,
-removed rows and changed definitions change a stamp; a new row has a higher batch than any before it.
+`moments` has the hash of the definitions and of what was there up to it. Late rows, removed rows and changed
+definitions change a stamp; a new row has a higher batch than any before it.
 """
 
 import datetime as dt
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlglot import exp
 
 from metrics.model import METHOD_VERSION, Measure
-from metrics.sql.exposures import records
 from metrics.sql.partials import unit_days
 from metrics.sql.plan import UnitPlan
-from metrics.sql.tree import build, fill_list, union_all
+from metrics.sql.tree import CHECKSUM, build, column, fill_list, function, union_all
 
 _PREFIX = "stamp@"
 
@@ -60,32 +61,51 @@ def stale_days(measures: Sequence[Measure]) -> exp.Select:
 
 
 def inputs_by_day(plan: UnitPlan) -> exp.Query:
-    """Table, day (NULL: all days), number and latest batch of the rows that the experiment's moments read."""
+    """What the experiment's moments are made from: origin, day (NULL: any day), number of rows, state, mark.
+
+    State and mark change with the rows. They are told of the tables that are really read, and not of those
+    that these were made from, which may be ahead of them.
+    """
     experiment = plan.experiment
     partials = build(
-        "SELECT 'unit_days' AS origin, occurred_on AS day, SUM(events) AS n, MAX(value_sum) AS batch "
+        "SELECT 'unit_days' AS origin, occurred_on AS day, SUM(events) AS n, "
+        "CAST(MAX(value_sum) AS DECIMAL(38, 0)) AS state, MIN(measure) AS mark "
         "FROM unit_days WHERE STARTS_WITH(measure, $prefix) GROUP BY occurred_on",
         prefix=_PREFIX,
     )
-    seen = records(
-        experiment, select="'exposures' AS origin, x.occurred_on AS day, COUNT(*) AS n, MAX(x.batch) AS batch"
-    ).group_by("x.occurred_on", dialect="duckdb")
+    whole = ("unit_key", "unit_id", "variant", "phase", "exposed_at", "day_precision", "attributes")
+    origins = {
+        "first_exposures": ("exposed_at", whole),
+        "second_variants": ("second_variant_at", ("unit_key",)),
+    }
+    units = [
+        build(
+            "SELECT $origin AS origin, CAST($at AS DATE) AS day, COUNT(*) AS n, "
+            "SUM(CAST($checksum AS DECIMAL(38, 0))) AS state, CAST(NULL AS VARCHAR) AS mark "
+            "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
+            "AND NOT $at IS NULL GROUP BY day",
+            origin=origin,
+            at=column(at, "f"),
+            checksum=function(CHECKSUM, *(column(name, "f") for name in names)),
+            experiment=experiment.key,
+            iteration=experiment.iteration,
+        )
+        for origin, (at, names) in origins.items()
+    ]
     attributes = build(
-        "SELECT 'unit_attributes' AS origin, CAST(NULL AS DATE) AS day, COUNT(*) AS n, MAX(batch) AS batch "
+        "SELECT 'unit_attributes' AS origin, CAST(NULL AS DATE) AS day, COUNT(*) AS n, "
+        "CAST(MAX(batch) AS DECIMAL(38, 0)) AS state, CAST(NULL AS VARCHAR) AS mark "
         "FROM unit_attributes WHERE unit_type = $unit_type AND attribute IN ($attributes)",
         unit_type=experiment.unit_type,
     )
     fill_list(attributes, "attributes", experiment.segments.from_units)
-    return union_all([partials, seen, *([attributes] if experiment.segments.from_units else [])])
+    return union_all([partials, *units, *([attributes] if experiment.segments.from_units else [])])
 
 
 def stamps(
-    plan: UnitPlan,
-    zone: str,
-    inputs: Sequence[tuple[str, dt.date | None, int, int | None]],
-    days: Iterable[dt.date],
+    plan: UnitPlan, zone: str, inputs: Iterable[tuple[Any, ...]], days: Iterable[dt.date]
 ) -> dict[dt.date, str]:
-    """The stamp of each as-of day, from the rows of `inputs_by_day`.
+    """The stamp of each as-of day: a hash of the definitions and of all inputs up to it.
 
     Args:
         plan: the experiment's plan.
@@ -93,15 +113,12 @@ def stamps(
         inputs: rows of `inputs_by_day`.
         days: as-of days.
     """
-    experiment = plan.experiment
-    fixed = [zone, experiment.fingerprint, *(planned.metric.fingerprint for planned in plan.metrics)]
+    made_of = (zone, plan.experiment.fingerprint, *(planned.metric.fingerprint for planned in plan.metrics))
+    digest = hashlib.sha256(repr(made_of).encode())
+    waiting = deque(sorted(inputs, key=lambda row: (row[1] or dt.date.min, row[0])))
     found = {}
-    for as_of in days:
-        seen: dict[str, tuple[int, int]] = {}
-        for origin, day, count, batch in inputs:
-            if day is None or day <= as_of:
-                n, latest = seen.get(origin, (0, 0))
-                seen[origin] = (n + count, max(latest, int(batch or 0)))
-        text = repr([*fixed, sorted(seen.items())])
-        found[as_of] = hashlib.sha256(text.encode()).hexdigest()[:16]
+    for as_of in sorted(days):
+        while waiting and (waiting[0][1] or dt.date.min) <= as_of:
+            digest.update(repr(waiting.popleft()).encode())
+        found[as_of] = digest.hexdigest()[:16]
     return found

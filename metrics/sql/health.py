@@ -20,15 +20,14 @@ _OF_EXPERIMENT = (
 _NOT_MIXED = "(f.second_variant_at IS NULL OR CAST(f.second_variant_at AS DATE) > $as_of)"
 
 
-def exposures_by_day(experiment: Experiment) -> exp.Select:
-    """Day, variant, units: the first exposures of units that are analysed; bound: `$as_of`."""
-    query = _first(
+def enrolment(experiment: Experiment) -> exp.Select:
+    """Units by day of first exposure, day on which they became mixed (NULL: never), and variant."""
+    return _first(
         experiment,
-        f"SELECT CAST(f.exposed_at AS DATE) AS day, f.variant, COUNT(*) AS units {_OF_EXPERIMENT} "
-        f"AND {_NOT_MIXED} AND f.variant IN ($variants) GROUP BY day, f.variant ORDER BY day, f.variant"
-    )  # fmt: skip
-    fill_list(query, "variants", experiment.variants)
-    return query
+        "SELECT CAST(f.exposed_at AS DATE) AS day, CAST(f.second_variant_at AS DATE) AS second_on, "
+        "f.variant, COUNT(*) AS units FROM first_exposures AS f WHERE f.experiment = $experiment "
+        "AND f.iteration = $iteration GROUP BY day, second_on, f.variant ORDER BY day, second_on, f.variant",
+    )
 
 
 def mixed_units(experiment: Experiment) -> exp.Select:

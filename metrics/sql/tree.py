@@ -26,6 +26,7 @@ JSON_KIND = "JSON_TYPE"
 QUANTILE = "QUANTILE_DISC"
 JSON_OBJECT = "JSON_OBJECT"
 MICROSECONDS = "EPOCH_US"
+CHECKSUM = "HASH"  # of a row; another number in every engine
 
 ALLOWED = frozenset(
     (
@@ -33,6 +34,7 @@ ALLOWED = frozenset(
         *("COUNT", "SUM", "MIN", "MAX", "GROUPING", "ROW_NUMBER", "FIRST_VALUE", QUANTILE),
         *("CONTAINS", "STARTS_WITH", "ENDS_WITH", "REGEXP_LIKE", "REGEXP_EXTRACT", "SUBSTRING", "PAD", "MD5"),
         *("SPLIT", "TRANSFORM", "ARRAY_TO_STRING", JSON_TEXT, JSON_KIND, JSON_OBJECT, MICROSECONDS),
+        CHECKSUM,
     )
 )
 
@@ -187,5 +189,6 @@ _SPARK: dict[str, Callable[[list[exp.Expr]], exp.Expr]] = {
     JSON_KIND: _kind,
     JSON_OBJECT: lambda args: _call("TO_JSON", _call("NAMED_STRUCT", *args)),
     MICROSECONDS: lambda args: _call("UNIX_MICROS", *args),
+    CHECKSUM: lambda args: _call("XXHASH64", *args),
     QUANTILE: _exact_quantile,
 }

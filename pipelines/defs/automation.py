@@ -33,7 +33,7 @@ readout_job = dg.define_asset_job(
 
 
 def open_days(today: dt.date, lateness_s: int) -> tuple[dt.date, dt.date]:
-    """The as-of days that late rows may still change: from yesterday back over `lateness`."""
+    """The as-of days that late rows may still change, and the one that has just closed, for its last time."""
     last = today - dt.timedelta(days=1)
     return last - dt.timedelta(days=-(-lateness_s // 86_400)), last
 

@@ -6,7 +6,7 @@ import dagster as dg
 
 from lake.ingest import IngestReport, ingest
 from pipelines.partitions import RETRY
-from pipelines.resources import WorkspaceResource, told_once
+from pipelines.resources import WorkspaceResource, progress, told_once
 
 _TABLES = {
     "events": "What units did: one row per event, duplicates removed, by event day.",
@@ -36,13 +36,13 @@ def ingestion(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Ingest every sealed landing file that has not been ingested yet; a second run finds nothing to do."""
     with told_once():
-        report = ingest(workspace.load())
+        report = ingest(workspace.load(), lambda _what, done, total: progress.get()(done / max(total, 1)))
     for warning in report.warnings:
         context.log.warning(warning)
     with workspace.reader() as session:
         for name in _TABLES:
-            rows = session.con.execute(f'SELECT count(*) FROM "{name}"').fetchall()[0][0]
-            yield dg.MaterializeResult(asset_key=name, metadata=_metadata(report, name, rows))
+            metadata = _metadata(report, name, session.row_count(name))
+            yield dg.MaterializeResult(asset_key=name, metadata=metadata)
 
 
 def _metadata(report: IngestReport, table: str, rows: int) -> dict[str, dg.MetadataValue | int | str]:

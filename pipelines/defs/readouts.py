@@ -6,7 +6,7 @@ from lake.warehouse import publish
 from metrics.evidence import headline_markdown, latest_as_of
 from metrics.results import refresh_results
 from pipelines.partitions import ONE_RUN, RETRY, experiment_partitions
-from pipelines.resources import WorkspaceResource, now
+from pipelines.resources import WorkspaceResource, now, stepwise
 from reports.assemble import write_index, write_report
 
 
@@ -23,7 +23,7 @@ def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     """Estimates, intervals, tests and verdicts of every as-of day; a changed past day gets a revision."""
     tables, rows = [], 0
     with workspace.writer() as session:
-        for experiment in session.chosen(context.partition_keys):
+        for experiment in stepwise(session.chosen(context.partition_keys)):
             report = refresh_results(session.con, session.engine, experiment, now=now())
             if report is None:
                 context.log.info("%s: no as-of day yet", experiment.key)
@@ -32,9 +32,13 @@ def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             tables.append(f"### {experiment.key}: {report.decision.verdict}\n\n{report.decision.sentence}\n")
             tables.append(headline_markdown(report.latest))
             context.log.info("%s: %s", experiment.key, report.decision.sentence)
-    return dg.MaterializeResult(
-        metadata={"dagster/row_count": rows, "results": dg.MetadataValue.md("\n".join(tables))}
-    )
+        return dg.MaterializeResult(
+            metadata={
+                "dagster/row_count": session.row_count("results"),
+                "rows written": rows,
+                "results": dg.MetadataValue.md("\n".join(tables)),
+            }
+        )
 
 
 @dg.asset(
@@ -50,7 +54,7 @@ def reports(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
     with workspace.writer() as session:
         pages = {
             experiment.key: write_report(session.con, session.engine, experiment)
-            for experiment in session.chosen(context.partition_keys)
+            for experiment in stepwise(session.chosen(context.partition_keys))
             if latest_as_of(session.con, experiment) is not None
         }
         index = write_index(session.workspace, session.experiments)

@@ -11,7 +11,7 @@ import dagster as dg
 from metrics.analysis import as_of_days
 from metrics.steps import StepReport
 from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
-from pipelines.resources import WorkspaceResource
+from pipelines.resources import Session, WorkspaceResource, stepwise
 
 _KINDS = {"duckdb", "deltalake"}
 
@@ -28,7 +28,7 @@ def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -
     """Per unit, day and measure: how many events, what sum. Shared by all experiments."""
     with workspace.writer() as session:
         report = session.engine.refresh_unit_days(session.con, until=_range(context)[1])
-    return dg.MaterializeResult(metadata=_metadata(report))
+        return dg.MaterializeResult(metadata=_metadata(session, "unit_days", report))
 
 
 @dg.asset(
@@ -43,7 +43,7 @@ def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Per experiment and unit: the first exposure, and when a second variant was seen."""
     with workspace.writer() as session:
         report = session.engine.refresh_first_exposures(session.con, list(session.experiments.values()))
-    return dg.MaterializeResult(metadata=_metadata(report))
+        return dg.MaterializeResult(metadata=_metadata(session, "first_exposures", report))
 
 
 @dg.multi_asset(
@@ -78,15 +78,16 @@ def units_to_moments(
     first, last = _range(context)
     units, moments = [], []
     with workspace.writer() as session:
-        for experiment in session.experiments.values():
+        for experiment in stepwise(list(session.experiments.values())):
             days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
             if days:
                 unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
                 units.append(unit_report)
                 moments.append(moment_report)
                 context.log.info("%s: %d as-of days to %s", experiment.key, len(days), days[-1])
-    yield dg.MaterializeResult(asset_key="unit_metrics", metadata=_metadata(StepReport.total(units)))
-    yield dg.MaterializeResult(asset_key="moments", metadata=_metadata(StepReport.total(moments)))
+        for table, reports in (("unit_metrics", units), ("moments", moments)):
+            metadata = _metadata(session, table, StepReport.total(reports))
+            yield dg.MaterializeResult(asset_key=table, metadata=metadata)
 
 
 def _range(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:
@@ -94,9 +95,12 @@ def _range(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:
     return dt.date.fromisoformat(keys.start), dt.date.fromisoformat(keys.end)
 
 
-def _metadata(report: StepReport) -> dict[str, dg.MetadataValue | int | float]:
-    return {
-        "dagster/row_count": report.rows,
+def _metadata(session: Session, table: str, report: StepReport) -> dict[str, dg.MetadataValue | int | float]:
+    metadata: dict[str, dg.MetadataValue | int | float] = {
+        "dagster/row_count": session.row_count(table),
+        "rows written": report.rows,
         "seconds": report.seconds,
-        "sql": dg.MetadataValue.md(f"```sql\n{report.sql}\n```"),
     }
+    if report.sql:
+        metadata["sql"] = dg.MetadataValue.md(f"```sql\n{report.sql}\n```")
+    return metadata

@@ -190,7 +190,8 @@ def _independent(rows: QuantileRows, units: Units) -> Codes | None:
     """Per value: its group, else its unit; None when every value is a unit of its own."""
     if units.cluster is not None:
         return units.cluster[rows.unit]
-    return rows.unit if len(np.unique(rows.unit)) < len(rows.unit) else None
+    several = len(rows.unit) and np.bincount(rows.unit).max() > 1
+    return rows.unit if several else None
 
 
 def _groups(sample: Sample, unit: Codes) -> Iterator[tuple[str | None, str, Codes]]:

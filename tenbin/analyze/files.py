@@ -1,7 +1,8 @@
 """The file on disk: that it is there, what its name says it is, and its content unpacked.
 
 Compressed text is unpacked to a scratch file first: DuckDB itself takes a `.zst` that was cut off for a whole
-one, and does not look at the checksum of a `.gz`.
+one, and does not look at the checksum of a `.gz`. (`lake.textfiles` does the same; importing it would bring
+the SQL compiler along, which takes longer than the whole analysis.)
 """
 
 import gzip
@@ -30,6 +31,7 @@ _FORMATS: dict[str, Format] = {
 }
 _COMPRESSED = (".gz", ".zst")
 _CHUNK = 1 << 20
+_ZSTD_CHUNK = 1 << 13  # a crafted file grows 30,000-fold, so it is unpacked in small bites
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,10 @@ def open_input(path: Path, scratch: Path) -> Input:
 
 
 def _require_file(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise AnalyzeError(f"{path!r}: its name is not UTF-8; rename it") from None
     if path.is_dir():
         raise AnalyzeError(f"{path}: is a directory; give one file in it")
     if not path.exists():
@@ -125,7 +131,7 @@ def _unzstd(packed: BinaryIO, plain: BinaryIO) -> None:
     decompressor = zstandard.ZstdDecompressor()
     frame = decompressor.decompressobj()
     try:
-        while chunk := packed.read(_CHUNK):
+        while chunk := packed.read(_ZSTD_CHUNK):
             while chunk:
                 if frame.eof:
                     frame = decompressor.decompressobj()

@@ -33,8 +33,8 @@ class Output(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def to_json(found: Answer) -> str:
-    """The object as indented JSON text; the same file gives the same text."""
+def to_json(found: Answer) -> bytes:
+    """The object as indented JSON in UTF-8; the same file gives the same bytes."""
     srm, tally = found.analysis.srm, found.tally
     output = Output(
         srm=SrmOut(srm.observed, srm.expected, srm.chi2, srm.p_value),
@@ -42,4 +42,4 @@ def to_json(found: Answer) -> str:
         results=found.analysis.results,
         warnings=found.warnings,
     )
-    return msgspec.json.format(msgspec.json.encode(output), indent=2).decode()
+    return msgspec.json.format(msgspec.json.encode(output), indent=2)

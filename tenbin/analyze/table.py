@@ -139,7 +139,7 @@ def _parquet_table(con: duckdb.DuckDBPyConnection, file: Input) -> Table:
 def _load_csv(con: duckdb.DuckDBPyConnection, table: Table, columns: Sequence[str]) -> None:
     con.execute(
         f"CREATE TEMP TABLE source AS SELECT {_select(table, columns)} FROM read_csv(?, auto_detect=false, "
-        f"header=true, skip=?, delim=?, quote='\"', escape='\"', hive_partitioning=false, columns=?)",
+        f"header=true, skip=?, delim=?, quote='\"', escape='\"', columns=?)",
         [
             _literal(table.file),
             table.skip,

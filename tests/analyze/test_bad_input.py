@@ -66,6 +66,12 @@ def test_a_missing_folder(run, tmp_path):
     )
 
 
+def test_a_name_that_is_not_utf8(run, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    path.write_bytes(GOOD)
+    assert refused(run, path).endswith("caf\\udce9.csv'): its name is not UTF-8; rename it")
+
+
 def test_a_directory(run, tmp_path):
     assert refused(run, tmp_path) == f"{tmp_path}: is a directory; give one file in it"
 

@@ -2,6 +2,10 @@
 
 import gzip
 import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +15,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import zstandard
+
+from tests.support import ROOT
 
 OPTIONS = ("--unit", "unit", "--conversion", "hit", "--mean", "amount", "--segment", "country")
 
@@ -113,6 +119,20 @@ def test_decimals_of_parquet_are_read_as_they_are(analyze, tmp_path):
     pl.DataFrame({"v": ["A", "A", "B", "B"], "y": values}).write_parquet(tmp_path / "d.parquet")
     row = analyze(tmp_path / "d.parquet", "--revenue", "y").row("y")
     assert (row["mean_baseline"], row["mean_variant"]) == (0.15, 0.35)
+
+
+def test_times_are_read_in_utc_on_every_machine(tmp_path):
+    """As a process with another time zone: a segment is not called after the machine that looks at it."""
+    path = tmp_path / "times.parquet"
+    when = [datetime(2026, 1, 31, 23, 30, tzinfo=UTC)] * 4
+    pl.DataFrame({"v": ["A", "A", "B", "B"], "y": [1, 2, 3, 4], "day": when}).write_parquet(path)
+    done = subprocess.run(
+        [sys.executable, "-m", "tenbin", "analyze", str(path), "--variant", "v", "--control", "A",
+         "--mean", "y", "--segment", "day", "--json"],
+        capture_output=True, check=True, cwd=ROOT, env=os.environ | {"TZ": "Asia/Tokyo"},
+    )  # fmt: skip
+    segments = {row["segment"] for row in json.loads(done.stdout)["results"]}
+    assert segments == {None, "day=2026-01-31 23:30:00+00"}
 
 
 def test_a_folder_named_like_a_partition_adds_no_column(analyze, frame, tmp_path):

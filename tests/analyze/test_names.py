@@ -1,8 +1,13 @@
 """Names in any script and with any mark work everywhere: columns, variants, segments, units, options."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+
+from tests.support import ROOT
 
 NAMES = [
     "対照群",
@@ -55,6 +60,22 @@ def test_a_variant_may_have_any_name(run, tmp_path, name):
     assert other in shown.out
 
 
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_a_terminal_that_can_not_show_a_name_stops_nothing(tmp_path, options):
+    """As a process whose standard output is ASCII: JSON is UTF-8 all the same, text is escaped."""
+    path = write(tmp_path, ["v", "y"], [(("対照群", "zoë 😀")[n % 2], n % 7) for n in range(100)])
+    done = subprocess.run(
+        [sys.executable, "-m", "tenbin", "analyze", str(path), "--variant", "v", "--control", "対照群",
+         "--mean", "y", *options],
+        capture_output=True, check=True, cwd=ROOT, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert done.stderr == b""
+    if options:
+        assert json.loads(done.stdout)["srm"]["observed"] == {"対照群": 50, "zoë 😀": 50}
+    else:
+        assert r"\u5bfe\u7167\u7fa4 (control)" in done.stdout.decode("ascii")
+
+
 def test_options_are_taken_apart_by_the_names_that_are_there(run, tmp_path):
     """A ratio of columns with slashes, a quantile of a column with @, a covariate of columns with =."""
     columns = ["v", "a/b", "c/d", "m@x", "p=q", "r=s"]
@@ -66,6 +87,20 @@ def test_options_are_taken_apart_by_the_names_that_are_there(run, tmp_path):
     assert found.code == 0, found.err
     assert {row["metric"] for row in found.json["results"]} == {"a/b/c/d", "m@x@0.5", "p=q"}
     assert found.row("p=q")["method"] == "cuped"
+
+
+def test_of_several_readings_the_one_whose_names_are_there_counts(run, tmp_path):
+    """Weights of x and x=1; a covariate of p or of p=q, of which only one has its column."""
+    columns = ["v", "p", "p=q", "r"]
+    rows = [(("x", "x=1")[n % 3 // 2], n % 6, n % 5, n % 4) for n in range(90)]
+    found = run(
+        write(tmp_path, columns, rows), "--variant", "v", "--control", "x", "--mean", "p", "--mean", "p=q",
+        "--covariate", "p=q=r", "--weights", "x=1=1,x=2",
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    assert found.json["srm"]["expected"] == {"x": 60, "x=1": 30}
+    methods = {name: found.row(name, variant="x=1")["method"] for name in ("p", "p=q")}
+    assert methods == {"p": "welch_t", "p=q": "cuped"}
 
 
 def test_only_a_truly_ambiguous_ratio_is_refused(run, tmp_path):

@@ -163,6 +163,7 @@ def change(path, value):
         (change("iteration", 0), 'key "iteration": 0 must be 1 or more'),
         (change("key", " a"), "' a' must not be empty nor begin or end with a space"),
         (change("key", "a\nb"), "holds a control character"),
+        (change("key", "a...b"), "range of partitions"),
         (change("key", "x" * 201), "has 201 characters; at most 200"),
         (change("hypotesis", "x"), 'unknown key "hypotesis"; did you mean "hypothesis"'),
         (change("metrics.primary", []), "name at least one metric that decides"),

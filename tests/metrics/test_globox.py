@@ -78,7 +78,7 @@ def frame():
 
 def test_buyers_and_units_are_the_published_ones(loaded):
     bench, engine, experiment, cells = loaded
-    assert engine.counts(bench.con, experiment, AS_OF) == {"A": 24343, "B": 24600}
+    assert engine.enrolment(bench.con, experiment).counts(AS_OF) == {"A": 24343, "B": 24600}
     for variant, units, buyers in (("A", 24343, 955), ("B", 24600, 1139)):
         cell = cells["conversion", variant, None].moments
         assert (cell.n, round(cell.mean[0] * cell.n)) == (units, buyers)

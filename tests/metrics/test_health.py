@@ -31,19 +31,19 @@ def test_mixed_and_unknown_units_are_excluded_counted_and_told_as_of_the_day(ben
     bench.exposure(8, AT, "ghost")
     bench.exposure(0, AT + 24 * 60 * MINUTE, "B")
     bench.prepare(engine, experiment)
-    assert engine.counts(bench.con, experiment, DAY) == {"A": 4, "B": 4}
+    assert engine.enrolment(bench.con, experiment).counts(DAY) == {"A": 4, "B": 4}
     first = found(bench, engine, experiment)
     assert first["mixed_variants"].status == Outcome.PASSED
     assert first["unknown_variant"].status == Outcome.FAILED
     assert first["unknown_variant"].numbers == {"units": 9, "left_out": 1, "share": 1 / 9}
     later = DAY + dt.timedelta(days=1)
-    assert engine.counts(bench.con, experiment, later) == {"A": 3, "B": 4}
+    assert engine.enrolment(bench.con, experiment).counts(later) == {"A": 3, "B": 4}
     assert found(bench, engine, experiment, later)["mixed_variants"].status == Outcome.FAILED
     assert {(e.reason, e.count, e.of) for e in engine.exclusions(bench.con, experiment, later)} == {
         ("seen in more than one variant", 1, "units"),
         ("in a variant that the definition does not have", 1, "units"),
     }
-    days = engine.exposures_by_day(bench.con, experiment, later)
+    days = engine.enrolment(bench.con, experiment).by_day(later)
     assert [(row.day, row.variant, row.units) for row in days] == [(DAY, "A", 3), (DAY, "B", 4)]
 
 
@@ -223,6 +223,10 @@ def test_what_is_late_renews_the_days_from_its_own_on(bench, experiment_of):
     assert renewed() == days[1:]
     bench.exposure(2, AT + 2 * 24 * 60 * MINUTE, "B", batch=3)
     assert renewed() == days[2:]
+    bench.exposure(1, AT + 3 * 24 * 60 * MINUTE, "B", batch=3)
+    assert renewed() == days[3:]
+    bench.exposure(1, AT - MINUTE, "A", batch=3, attributes='{"device": "phone"}')
+    assert renewed() == days
     bench.con.execute("DELETE FROM events")
     assert renewed() == days[1:]
     attribute = {"unit_type": "user", "unit_id": "u1", "attribute": "country", "value": "JP", "batch": 4}
@@ -231,6 +235,25 @@ def test_what_is_late_renews_the_days_from_its_own_on(bench, experiment_of):
     bench.insert("unit_attributes", [attribute])
     assert renewed() == days
     assert ("country=JP",) in bench.rows("moments", "segment")
+
+
+def test_what_was_made_from_tables_that_were_behind_is_made_again(bench, experiment_of):
+    """As when somebody materialises the moments alone."""
+    views = Metric(name="views", kind="count", event="view")
+    engine, experiment = bench.engine(BOUGHT), experiment_of("bought")
+    bench.exposure(1, AT, "A")
+    bench.event(1, AT)
+    bench.event(1, AT, event="view")
+    bench.prepare(engine, experiment)
+    bench.exposure(2, AT, "B", batch=2)
+    both, wider = bench.engine(BOUGHT, views), experiment_of("bought", "views")
+    both.refresh(bench.con, wider, [DAY])
+    bench.prepare(both, wider)
+    both.refresh(bench.con, wider, [DAY])
+    stored = {(metric, variant): (n, means) for metric, variant, n, means in
+              bench.rows("moments", "metric, variant, n, means")}  # fmt: skip
+    assert stored["bought", "B"] == (1, [0.0])
+    assert stored["views", "A"] == (1, [1.0])
 
 
 def test_a_changed_experiment_renews_every_day(bench, experiment_of):

@@ -45,6 +45,7 @@ def statements(experiment_of):
     return {
         "unit_days": freshness.stamped_unit_days(measures_of(list(METRICS.values()))),
         "stale_days": freshness.stale_days(measures_of(list(METRICS.values()))),
+        "inputs_by_day": freshness.inputs_by_day(plan),
         "first_exposures": exposures.first_exposures(experiment, zone),
         "enrolled": units.enrolled(plan),
         "contributions": units.contributions(plan),

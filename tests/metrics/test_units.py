@@ -218,7 +218,7 @@ def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
     bench.prepare(engine, experiment)
     cells = bench.cells(engine, experiment, as_of)
     units = expected_units(exposures, events, as_of)
-    assert engine.counts(bench.con, experiment, as_of) == {
+    assert engine.enrolment(bench.con, experiment).counts(as_of) == {
         arm: sum(variant == arm for variant, _ in units.values()) for arm in "AB"
     }
     for metric in METRICS:
@@ -333,7 +333,7 @@ def test_enrolment_ends_with_the_experiment_in_the_time_zone_of_the_workspace(ma
     bench.exposure(3, dt.datetime(2026, 1, 9, 15, tzinfo=dt.UTC), "B")
     bench.exposure(4, dt.datetime(2026, 1, 9, 14, 59, tzinfo=dt.UTC), "B")
     bench.prepare(engine, experiment)
-    assert engine.counts(bench.con, experiment, dt.date(2026, 1, 20)) == {"A": 1, "B": 1}
+    assert engine.enrolment(bench.con, experiment).counts(dt.date(2026, 1, 20)) == {"A": 1, "B": 1}
     (left_out,) = engine.exclusions(bench.con, experiment, dt.date(2026, 1, 20))
     assert (left_out.reason, left_out.count, left_out.of) == (
         "only seen before the start or after the end",
@@ -352,7 +352,7 @@ def test_assigned_population_starts_with_the_assignment(bench, experiment_of, ro
     bench.event(1, BASE + HOUR)
     bench.prepare(engine, experiment)
     cells = bench.cells(engine, experiment, BASE.date())
-    assert engine.counts(bench.con, experiment, BASE.date()) == {"A": 1, "B": 0}
+    assert engine.enrolment(bench.con, experiment).counts(BASE.date()) == {"A": 1, "B": 0}
     assert cells["bought", "A", None].moments.mean == (1.0,)
     assert cells["bought", "B", None].moments.n == 0
 

@@ -86,6 +86,11 @@ class Shop:
                 said.setdefault((row[places[0]], row[places[1]]), []).append(rest)
             return said
 
+    def units(self) -> list[tuple]:
+        """The unit metrics, without the keys, which depend on the order of arrival."""
+        with tenbin_package.open(self.root) as con:
+            return con.execute("SELECT * EXCLUDE (unit_key) FROM unit_metrics ORDER BY unit_id").fetchall()
+
     def latest(self) -> dict[dt.date, list[tuple]]:
         """As-of day → what its latest revision says."""
         return {day: rows for (day, _), rows in sorted(self.results().items())}

@@ -152,6 +152,15 @@ def test_holm_is_over_success_metrics_and_pairs_but_not_over_guardrails_or_segme
     assert any("exploration" in warning for warning in found.warnings)
 
 
+def test_the_family_is_that_of_the_plan_and_not_of_the_metrics_that_are_mature():
+    more = MetricPlan(name="more", kind="proportion", role="secondary")
+    alone = run(plan(), *bought())
+    waiting = run(plan(MetricPlan(name="bought", kind="proportion", role="primary"), more), *bought())
+    p = rows(alone, headline=True)[0].p_value
+    assert rows(alone, headline=True)[0].p_adjusted == pytest.approx(p)
+    assert rows(waiting, metric="bought", headline=True)[0].p_adjusted == pytest.approx(2 * p)
+
+
 def test_an_adjusted_row_is_the_headline_and_the_plain_one_stands_beside_it():
     draw = np.random.default_rng(1)
     x = draw.gamma(2, 2, (2, 3_000))

@@ -93,3 +93,31 @@ def test_a_secondary_metric_alone_ships_nothing():
     secondary = MetricPlan(name="more", kind="proportion", role="secondary")
     found = decide((PRIMARY, 2_000, 2_010), (secondary, 2_000, 2_600))
     assert found.decision.verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("control", "treatment", "verdict"),
+    [
+        (Moments(N, (1.0,), ((0.0,),)), Moments(N, (0.0,), ((0.0,),)), Verdict.INCONCLUSIVE),
+        (Moments(0, (0.0,), ((0.0,),)), Moments(0, (0.0,), ((0.0,),)), Verdict.INCONCLUSIVE),
+        (None, None, Verdict.INCONCLUSIVE),
+        # Nothing ever happened in either arm: no sign of harm.
+        (Moments(N, (0.0,), ((0.0,),)), Moments(N, (0.0,), ((0.0,),)), Verdict.SHIP),
+        (Moments(N, (0.0,), ((0.0,),)), Moments(N, (1.0,), ((0.0,),)), Verdict.SHIP),
+    ],
+)
+def test_a_guardrail_that_can_not_be_computed_does_not_ship(control, treatment, verdict):
+    metric = MetricPlan(name="active", kind="mean", role="guardrail")
+    cells = [cell("bought", "A", share(2_000, N)), cell("bought", "B", share(2_400, N))]
+    if control is not None:
+        cells += [cell("active", "A", control), cell("active", "B", treatment)]
+    found = analyse(plan(PRIMARY, metric), cells, counts={"A": N, "B": N}, as_of=None, ended=True)
+    assert found.decision.verdict is verdict
+    assert ("can't be judged" in " ".join(found.decision.reasons)) == (verdict is not Verdict.SHIP)
+
+
+def test_guardrails_are_spoken_of_only_where_there_are_some():
+    assert "guardrail" not in decide((PRIMARY, 2_000, 2_400)).decision.sentence
+    assert (
+        "no guardrail is worse" in decide((PRIMARY, 2_000, 2_400), (guardrail(), 400, 400)).decision.sentence
+    )

@@ -319,3 +319,30 @@ def test_coverage_of_clustered_values():
     )
     assert with_clusters == pytest.approx(0.95, abs=0.006 + 3 * math.sqrt(0.05 * 0.95 / runs))
     assert naive < 0.9
+
+
+@pytest.mark.parametrize(
+    ("draw", "q", "kept"),
+    [
+        (lambda rng, n: rng.integers(0, 2, n), 0.5, False),
+        (lambda rng, n: rng.integers(1, 4, n), 0.5, False),
+        (lambda rng, n: rng.poisson(5, n), 0.9, False),
+        (lambda rng, n: np.round(rng.normal(300, 100, n)), 0.9, True),
+        (lambda rng, n: rng.normal(0, 1, n), 0.5, True),
+    ],
+    ids=["coin", "items", "poisson", "whole milliseconds", "normal"],
+)
+def test_tied_values_are_refused_or_keep_the_level(draw, q, kept):
+    """A/A, 2,000 comparisons of 300 values: at most alpha are significant, and ties are refused."""
+    rng = np.random.default_rng(21)
+    rejected = tested = 0
+    for _ in range(2_000):
+        a, b = (quantile(draw(rng, 300).astype(float), q, alpha=0.05) for _ in range(2))
+        if a.variance is None or b.variance is None:
+            assert {a.reason, b.reason} <= {"tied_values", "collapsed_interval", None}
+            continue
+        tested += 1
+        contrast = compared(a, b)
+        rejected += abs(contrast.estimate) > 1.96 * math.sqrt(contrast.variance_against(1.0))
+    assert rejected <= 0.05 * 2_000 + 4 * math.sqrt(0.05 * 0.95 * 2_000)
+    assert tested >= 1_900 if kept else tested <= 100

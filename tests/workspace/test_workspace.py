@@ -56,6 +56,10 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path):
         pytest.param(MINIMAL + 'timezone = "../etc"\n', ["../etc", "IANA"], id="zone as path"),
         pytest.param(MINIMAL + 'lateness = "soon"\n', ['"soon"', "7d"], id="bad duration"),
         pytest.param(MINIMAL + "dedup_days = true\n", ["workspace.dedup_days", "int"], id="wrong type"),
+        pytest.param(
+            MINIMAL + "dedup_days = -1\n", ["workspace.dedup_days", ">= 0", "-1"], id="negative days"
+        ),
+        pytest.param(MINIMAL + "threads = 0\n", ["workspace.threads", ">= 1", "0"], id="no threads"),
         pytest.param(MINIMAL + 'engine = "abacus"\n', ["workspace.engine", "abacus"], id="unknown engine"),
         pytest.param(
             MINIMAL + '[sources.x]\nkind = "events"\npath = "a.csv"\n',
