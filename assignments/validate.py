@@ -1,5 +1,6 @@
 """What must hold of an experiment beyond the types of its fields; each break is one clear sentence."""
 
+import datetime as dt
 import itertools
 import math
 import unicodedata
@@ -8,11 +9,13 @@ from collections.abc import Iterable
 from assignments.errors import AssignmentsError
 from assignments.model import Bucketing, Experiment, Phase
 from tenbin_sdk.hashing import MAX_SHARDS, Range
-from workspace import seconds, suggest
+from workspace import check_alpha, check_weights, seconds, suggest
 
 _MAX_NAME = 200  # characters; keys become folder names, partition keys and SQL literals
 _MAX_VARIANTS = 100
 _MAX_PHASES = 1_000
+_FIRST_YEAR, _LAST_YEAR = 1970, 2199  # of the instants that the lake takes
+_LARGEST = {"planned_units": 10**12, "iteration": 2**31 - 1}  # an iteration is an int32 in the lake
 
 
 def validate(experiment: Experiment, *, where: str) -> None:
@@ -43,6 +46,11 @@ def _names(experiment: Experiment, where: str) -> None:
         names: tuple[str, ...] = getattr(experiment.segments, key)
         for name in names:
             _name(name, f'{where}: key "segments.{key}"')
+            if "=" in name:
+                raise AssignmentsError(
+                    f'{where}: key "segments.{key}": "{name}" holds "=", which stands between a segment and '
+                    "its value; name the attribute without it"
+                )
         _unique(names, f'{where}: key "segments.{key}"')
     if twice := set(experiment.segments.from_exposure) & set(experiment.segments.from_units):
         raise AssignmentsError(
@@ -78,21 +86,29 @@ def _plan(experiment: Experiment, where: str) -> None:
             f'{where}: key "end" is missing; horizon "fixed" needs the last day, as in end = 2026-02-06, '
             'or use horizon = "anytime"'
         )
+    for key in ("start", "end"):
+        day: dt.date | None = getattr(experiment, key)
+        if day is not None:
+            _year(day, f'{where}: key "{key}"')
     if experiment.end is not None and experiment.end < experiment.start:
         raise AssignmentsError(
             f'{where}: key "end": {experiment.end} lies before start = {experiment.start}; '
             "give a last day on or after the first"
         )
-    if not 0 < experiment.alpha < 1:
-        raise AssignmentsError(
-            f'{where}: key "alpha": {experiment.alpha!r} must lie between 0 and 1, both excluded, as in 0.05'
-        )
+    check_alpha(experiment.alpha, where=f'{where}: key "alpha"', error=AssignmentsError)
     if seconds(experiment.cadence, where=f'{where}: key "cadence"', error=AssignmentsError) <= 0:
         raise AssignmentsError(f'{where}: key "cadence": "{experiment.cadence}" must be longer than nothing')
-    for key in ("planned_units", "iteration"):
+    for key, largest in _LARGEST.items():
         number: int | None = getattr(experiment, key)
-        if number is not None and number < 1:
-            raise AssignmentsError(f'{where}: key "{key}": {number} must be 1 or more')
+        if number is not None and not 1 <= number <= largest:
+            raise AssignmentsError(f'{where}: key "{key}": {number} must lie between 1 and {largest}')
+
+
+def _year(day: dt.date, where: str) -> None:
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise AssignmentsError(
+            f"{where}: {day} is out of range; years from {_FIRST_YEAR} to {_LAST_YEAR} are allowed"
+        )
 
 
 def _phases(experiment: Experiment, where: str) -> None:
@@ -110,6 +126,7 @@ def _phases(experiment: Experiment, where: str) -> None:
                 f'{at}.weights: control "{experiment.control}" is not among the variants; '
                 f"{suggest(experiment.control, list(phase.weights))}"
             )
+        _year(phase.from_, f"{at}.from")
         if phase.from_.tzinfo is None:
             raise AssignmentsError(
                 f"{at}.from: {phase.from_} has no time zone; write an instant such as 2026-01-25T00:00:00Z"
@@ -138,12 +155,9 @@ def _weights(phase: Phase, at: str) -> None:
             f"{at}.weights: has {len(phase.weights)} variants; give from 2 to {_MAX_VARIANTS}, "
             "as in { A = 1, B = 1 }"
         )
-    for variant, weight in phase.weights.items():
+    for variant in phase.weights:
         _name(variant, f"{at}.weights")
-        if not (math.isfinite(weight) and weight > 0):
-            raise AssignmentsError(
-                f'{at}.weights: variant "{variant}" has weight {weight:g}; a weight is a number above 0'
-            )
+    check_weights(phase.weights, where=f"{at}.weights", error=AssignmentsError)
 
 
 def _same_shares(left: dict[str, float], right: dict[str, float]) -> bool:

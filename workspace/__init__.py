@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from workspace.bounds import check_alpha, check_weights
 from workspace.config import Column, Config, Field, Source, SourceKind
 from workspace.errors import UserError, WorkspaceError
 from workspace.toml import convert, read_toml, seconds, suggest
@@ -23,6 +24,8 @@ __all__ = [
     "UserError",
     "Workspace",
     "WorkspaceError",
+    "check_alpha",
+    "check_weights",
     "convert",
     "load_workspace",
     "read_toml",

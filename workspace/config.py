@@ -39,7 +39,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     properties: tuple[str, ...] = ()
     # exposures and assignments
     experiment: Field | None = None
-    iteration: Column | int = 1
+    iteration: Column | Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
     variant: Column | None = None
     exposed_at: Column | None = None
     exposure_id: Field = "row"

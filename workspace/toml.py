@@ -13,6 +13,8 @@ from workspace.errors import UserError
 T = TypeVar("T")
 
 _DURATION = re.compile(r"([0-9]+)(d|h|m|s)")
+MAX_DURATION_S = 3650 * 86_400
+_MAX_DIGITS = 12
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PATH_SUFFIX = re.compile(r" - at `(?P<path>[^`]+)`$")
 
@@ -40,11 +42,14 @@ def convert(value: object, into: type[T], *, where: str, error: type[UserError])
 
 
 def seconds(text: str, *, where: str, error: type[UserError]) -> int:
-    """Length in seconds of a duration like "7d", "12h", "30m" or "45s"."""
+    """Length in seconds, at most ten years, of a duration like "7d", "12h", "30m" or "45s"."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise error(f'{where}: "{text}" is not a duration; write a whole number and d, h, m or s, as in "7d"')
-    return int(match[1]) * _SECONDS[match[2]]
+    digits, unit = match[1].lstrip("0"), match[2]
+    if len(digits) > _MAX_DIGITS or int(digits or 0) * _SECONDS[unit] > MAX_DURATION_S:
+        raise error(f'{where}: "{text}" is too long; at most "3650d", ten years, are allowed')
+    return int(digits or 0) * _SECONDS[unit]
 
 
 def suggest(name: str, known: list[str]) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.table import Table
-from workspace import suggest
+from workspace import check_alpha, check_weights, suggest
 
 MetricKind = Literal["conversion", "mean", "revenue", "ratio", "quantile"]
 Horizon = Literal["fixed", "anytime"]
@@ -94,15 +94,14 @@ def resolve(request: Request, table: Table) -> Wanted:
         AnalyzeError: no metric, an unknown or ambiguous column, two metrics of one name, a bad quantile or
             level.
     """
-    if not 0 < request.alpha < 1:
-        raise AnalyzeError(f"--alpha {request.alpha:g} must lie between 0 and 1, both excluded, as in 0.05")
+    check_alpha(request.alpha, where="--alpha", error=AnalyzeError)
     return Wanted(
         metrics=_metrics(request, table),
         variant=_known("variant", request.variant, table),
         control=request.control,
         unit=None if request.unit is None else _known("unit", request.unit, table),
         cluster=None if request.cluster is None else _known("cluster", request.cluster, table),
-        segments=tuple(dict.fromkeys(_known("segment", name, table) for name in request.segments)),
+        segments=tuple(dict.fromkeys(_segment(name, table) for name in request.segments)),
     )
 
 
@@ -130,6 +129,7 @@ def resolve_weights(text: str | None, variants: Sequence[str], path: Path) -> di
             f'--weights {text}: variant "{missing[0]}" of {path} has no weight; give one to each of '
             + ", ".join(variants)
         )
+    check_weights(weights, where=f"--weights {text}", error=AnalyzeError)
     return {name: weights[name] for name in variants}
 
 
@@ -197,6 +197,16 @@ def _known(option: str, name: str, table: Table) -> str:
     if len(table.columns) == 1 and table.file.format == "csv":
         hint = f'the header is one column, "{table.columns[0]}"; separate columns by , ; tab or |'
     raise AnalyzeError(f'{where}: there is no column "{name}"; {hint}')
+
+
+def _segment(name: str, table: Table) -> str:
+    column = _known("segment", name, table)
+    if "=" in column:
+        raise AnalyzeError(
+            f'{table.path}: --segment {name}: the name holds "=", which stands between a segment and its '
+            "value; rename the column"
+        )
+    return column
 
 
 def _metric(option: MetricOption, table: Table, *, role: str) -> MetricSpec:

@@ -17,7 +17,7 @@ NEITHER = (
     "or --revenue)"
 )
 WRITE_QUANTILE = "write COLUMN@Q with Q between 0 and 1, both excluded, as in latency@0.9"
-BETWEEN = "must lie between 0 and 1, both excluded, as in 0.05"
+BETWEEN = "must lie between 1e-12 and 0.5, as in 0.05"
 OPTIONS = ("--unit", "u", "--variant", "v", "--control", "A", "--conversion", "y")
 
 
@@ -401,9 +401,10 @@ def test_a_segment_with_too_many_values(run, file):
         (("--quantile", "y"), f"--quantile y: {WRITE_QUANTILE}"),
         (("--quantile", "y@1"), f"--quantile y@1: {WRITE_QUANTILE}"),
         (("--quantile", "y@90%"), f"--quantile y@90%: {WRITE_QUANTILE}"),
-        (("--mean", "y", "--alpha", "0"), f"--alpha 0 {BETWEEN}"),
-        (("--mean", "y", "--alpha", "1"), f"--alpha 1 {BETWEEN}"),
-        (("--mean", "y", "--alpha", "nan"), f"--alpha nan {BETWEEN}"),
+        (("--mean", "y", "--alpha", "0"), f"--alpha: 0 {BETWEEN}"),
+        (("--mean", "y", "--alpha", "1"), f"--alpha: 1 {BETWEEN}"),
+        (("--mean", "y", "--alpha", "1e-320"), f"--alpha: 9.99989e-321 {BETWEEN}"),
+        (("--mean", "y", "--alpha", "nan"), f"--alpha: nan {BETWEEN}"),
     ],
 )
 def test_an_option_that_says_nothing_sensible(run, file, options, said):

@@ -34,6 +34,17 @@ def test_a_segment_is_the_comparison_within_it(analyze, tmp_path):
     assert any("exploration" in warning for warning in found.json["warnings"])
 
 
+def test_a_name_with_an_equals_sign_is_refused(run, table):
+    """Column "a" with "b=c" and "a=b" with "c" would both be the segment "a=b=c"."""
+    path = table("v,a,a=b,y", [("AB"[n % 2], "b=c", "c", n) for n in range(20)])
+    done = run(path, "--variant", "v", "--mean", "y", "--segment", "a", "--segment", "a=b")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f'tenbin: {path}: --segment a=b: the name holds "=", which stands between a segment and its value; '
+        "rename the column\n"
+    )
+
+
 def test_a_missing_segment_is_a_segment_and_loses_nobody(analyze, table):
     rows = [(n, "AB"[n % 2], [None, "JP", "US"][n % 3], n) for n in range(90)]
     found = analyze(table("u,v,country,y", rows), "--unit", "u", "--mean", "y", "--segment", "country")

@@ -75,6 +75,15 @@ def test_weights_are_relative_and_names_may_hold_their_marks(analyze, table):
         ("A=1,B=-2,C=1,D=1", 'variant "B" has weight "-2"; a weight is a number above 0'),
         ("A=1,B=nan,C=1,D=1", 'variant "B" has weight "nan"; a weight is a number above 0'),
         ("A=1,B=much,C=1,D=1", 'variant "B" has weight "much"; a weight is a number above 0'),
+        (
+            "A=1e308,B=1e308,C=1,D=1",
+            'variant "A" has weight 1e+308; a weight is a number above 0, from 1e-30 to 1e+30',
+        ),
+        (
+            "A=1,B=1e-7,C=1,D=1",
+            'variant "A" has weight 1 and "B" has 1e-07; '
+            + "the largest may be at most 1,000,000 times the smallest",
+        ),
         ("A=1,B=1", 'variant "C" of {path} has no weight; give one to each of A, B, C, D'),
         ("A=1,B=1,C=1,D=1,E=1", '{path} has no variant "E"; known: A, B, C, D'),
         ("A=1,A=2,B=1,C=1,D=1", 'variant "A" is named twice; name it once'),

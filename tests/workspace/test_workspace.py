@@ -57,6 +57,14 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path):
         pytest.param(MINIMAL + 'lateness = "soon"\n', ['"soon"', "7d"], id="bad duration"),
         pytest.param(MINIMAL + "dedup_days = true\n", ["workspace.dedup_days", "int"], id="wrong type"),
         pytest.param(
+            MINIMAL + 'lateness = "99999999999d"\n', ['"99999999999d"', "3650d"], id="endless lateness"
+        ),
+        pytest.param(
+            MINIMAL + '[sources.x]\nkind = "exposures"\npath = "a.csv"\niteration = 99999999999\n',
+            ['key "iteration"', "99999999999"],
+            id="iteration beyond int32",
+        ),
+        pytest.param(
             MINIMAL + "dedup_days = -1\n", ["workspace.dedup_days", ">= 0", "-1"], id="negative days"
         ),
         pytest.param(MINIMAL + "threads = 0\n", ["workspace.threads", ">= 1", "0"], id="no threads"),
@@ -96,7 +104,7 @@ def test_a_file_that_is_no_text_is_an_error_not_a_traceback(tmp_path: Path):
         load_workspace(tmp_path)
 
 
-@given(st.integers(0, 10_000), st.sampled_from("dhms"))
+@given(st.integers(0, 3_650), st.sampled_from("dhms"))
 def test_durations_are_whole_numbers_of_one_unit(count: int, unit: str):
     factor = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[unit]
     assert seconds(f"{count}{unit}", where="here", error=WorkspaceError) == count * factor
@@ -105,6 +113,12 @@ def test_durations_are_whole_numbers_of_one_unit(count: int, unit: str):
 @pytest.mark.parametrize("text", ["", "d", "-1d", "1.5h", "1 d", "1w", "１d", "1d\n"])
 def test_anything_else_is_no_duration(text: str):
     with pytest.raises(WorkspaceError, match="not a duration"):
+        seconds(text, where="here", error=WorkspaceError)
+
+
+@pytest.mark.parametrize("text", ["3651d", "315360001s", "99999999999d", "9" * 5_000 + "s"])
+def test_a_duration_is_at_most_ten_years(text: str):
+    with pytest.raises(WorkspaceError, match='is too long; at most "3650d", ten years, are allowed'):
         seconds(text, where="here", error=WorkspaceError)
 
 
