@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 from scipy.stats.contingency import odds_ratio
 
-from stats import exact
+from stats import exact, unconditional
 from stats.errors import StatsError
 from stats.exact import barnard, boschloo, choose, fisher
 from stats.proportions import Counts, score_log_ratio_statistic, score_statistic
@@ -31,14 +31,14 @@ def as_table(counts: Counts) -> list[list[int]]:
     return [[x, y], [n - x, m - y]]
 
 
-def side(counts: Counts, gamma: float, order) -> exact._Side:
-    table = exact._Cells(*counts)
-    variant, baseline = exact._arms(table, gamma)
-    return exact._Side(table, variant, baseline, order(table, variant, baseline))
+def side(counts: Counts, gamma: float, order) -> unconditional.Side:
+    table = unconditional.Cells(*counts)
+    variant, baseline = unconditional.arms(table, gamma)
+    return unconditional.Side(table, variant, baseline, order(table, variant, baseline))
 
 
 def one_sided(counts: Counts, order, gamma: float = 1e-6) -> float:
-    return exact._tail(side(counts, gamma, order), exact._DIFFERENCE, 0.0) + gamma
+    return unconditional.tail(side(counts, gamma, order), unconditional.DIFFERENCE, 0.0) + gamma
 
 
 @pytest.mark.parametrize(
@@ -127,10 +127,10 @@ def test_barnards_tables_are_all_that_say_at_least_as_much(counts, at):
     all_x, all_y = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
     every = Counts(all_x, n, all_y, m)
     for scale, statistic in (
-        (exact._DIFFERENCE, score_statistic),
-        (exact._LOG_RATIO, score_log_ratio_statistic),
+        (unconditional.DIFFERENCE, score_statistic),
+        (unconditional.LOG_RATIO, score_log_ratio_statistic),
     ):
-        one = side(counts, 0.0, exact._ScoreOrder)
+        one = side(counts, 0.0, unconditional.ScoreOrder)
         one.order.least(scale, at + 0.1)  # so that the next search starts elsewhere
         least = one.order.least(scale, at)
         observed, seen = statistic(counts, at), statistic(every, at)
@@ -146,7 +146,7 @@ def test_boschloos_tables_are_all_with_a_p_value_of_fisher_at_most_as_large(coun
     x, n, y, m = counts
     all_x, all_y = np.meshgrid(np.arange(n + 1), np.arange(m + 1), indexing="ij")
     p = scipy_stats.hypergeom.sf(all_x - 1, n + m, n, all_x + all_y)
-    least = side(counts, 0.0, exact._FisherOrder).order.least(exact._DIFFERENCE, 0.0)
+    least = side(counts, 0.0, unconditional.FisherOrder).order.least(unconditional.DIFFERENCE, 0.0)
     ours = all_x >= least[None, :]
     if p[x, y] < 1 - 1e-12:
         assert (ours == (p <= p[x, y] * (1 + 1e-9))).all()
@@ -156,7 +156,7 @@ def test_boschloos_tables_are_all_with_a_p_value_of_fisher_at_most_as_large(coun
         assert (ours == larger)[p >= 1 - 1e-12].all()
 
 
-@pytest.mark.parametrize("order", [exact._ScoreOrder, exact._FisherOrder])
+@pytest.mark.parametrize("order", [unconditional.ScoreOrder, unconditional.FisherOrder])
 @pytest.mark.parametrize(
     "counts", [Counts(5, 31, 2, 32), Counts(3, 9, 11, 40), Counts(19, 20, 60, 80)], ids=str
 )
@@ -164,12 +164,12 @@ def test_the_supremum_is_found(counts, order):
     """Against a thousand times as many rates, and every table."""
     n, m = counts.n_variant, counts.n_baseline
     one = side(counts, 0.0, order)
-    least = one.order.least(exact._DIFFERENCE, 0.0)
+    least = one.order.least(unconditional.DIFFERENCE, 0.0)
     tables = np.arange(n + 1)[:, None] >= least[None, :]
     rates = np.linspace(0, 1, 20_001)
     law = [scipy_stats.binom.pmf(np.arange(size + 1)[None, :], size, rates[:, None]) for size in (n, m)]
     brute = np.einsum("ri,ij,rj->r", law[0], tables, law[1]).max()
-    found = exact._tail(one, exact._DIFFERENCE, 0.0)
+    found = unconditional.tail(one, unconditional.DIFFERENCE, 0.0)
     assert found == pytest.approx(brute, rel=1e-6)
     assert found >= brute * (1 - 1e-7)
 
@@ -225,7 +225,7 @@ def test_the_intervals_cover_at_least_as_often_as_they_say(test, n, m):
         assert (chance * covered).sum(axis=1).min() < 0.99
 
 
-@pytest.mark.parametrize("order", [exact._ScoreOrder, exact._FisherOrder])
+@pytest.mark.parametrize("order", [unconditional.ScoreOrder, unconditional.FisherOrder])
 @pytest.mark.parametrize(("n", "m"), [(20, 20), (6, 60)])
 def test_a_true_hypothesis_is_rejected_at_most_as_often_as_the_level_says(n, m, order):
     """Every table; also with the rates searched only where the data leave them possible."""
@@ -336,11 +336,11 @@ def test_a_readout_of_a_few_thousand_units_is_fast():
     ("counts", "method", "why"),
     [
         (Counts(300, 3000, 250, 3000), "z_unpooled", "at least 30"),
-        (Counts(2985, 3000, 2950, 3000), "miettinen_nurminen", "15 units"),
-        (Counts(29, 3000, 250, 3000), "miettinen_nurminen", "29 units"),
-        (Counts(8, 1000, 0, 1000), "barnard", "4 units"),
-        (Counts(0, 10, 5000, 100_000), "barnard", "0.5 units"),
-        (Counts(0, 100, 0, 100), "barnard", "0 units"),
+        (Counts(2985, 3000, 2950, 3000), "miettinen_nurminen", "15 units without"),
+        (Counts(29, 3000, 250, 3000), "miettinen_nurminen", "29 conversions"),
+        (Counts(8, 1000, 0, 1000), "barnard", "4 conversions"),
+        (Counts(0, 10, 5000, 100_000), "barnard", "0.5 conversions"),
+        (Counts(0, 100, 0, 100), "barnard", "0 conversions"),
     ],
     ids=str,
 )
