@@ -97,6 +97,7 @@ def choose(counts: Counts) -> Choice:
     With fewer it reaches 36 %, the score test 5.7 %. Of the score test's rejections at most 3.5 % are on one
     side where 5 or more are expected, but up to 5.3 % with fewer: twice what the direction of a result may
     be wrong by. Of the exact tests Barnard's has shorter intervals, and more power unless arms are unequal.
+    A small arm against one of millions, too many for an exact test, is left to the score test.
 
     Raises:
         StatsError: an arm without units, or conversions below 0 or above its units.
@@ -115,6 +116,12 @@ def choose(counts: Counts) -> Choice:
             f"an arm has {seen}, fewer than {FEW}: the score test keeps its level, the unpooled z does not",
         )
     seen = f"{expected:.2g} {'conversions' if 2 * pooled <= 1 else 'units without a conversion'}"
+    if arms(Cells(int(x), int(n), int(y), int(m)), GAMMA) is None:
+        return Choice(
+            "miettinen_nurminen",
+            f"an arm would have {seen} if nothing differed, but the other too many for an exact test: the score "
+            "test keeps its level, though not on each side",
+        )
     return Choice(
         "barnard",
         f"an arm would have {seen} if nothing differed, fewer than {TOO_FEW}: only an exact test keeps its "
@@ -131,7 +138,7 @@ def barnard(counts: Counts, *, alpha: float = 0.05, gamma: float = GAMMA) -> Exa
         gamma: probability that the searched rates may miss the true ones, per side; 0 searches all.
 
     Returns:
-        NaN where the counts mean nothing, or are too many for an exact method (20,000 to go through).
+        NaN where the counts mean nothing, or are too many for an exact method (5,000 of one arm to go through).
 
     Raises:
         StatsError: alpha or gamma without meaning.

@@ -18,7 +18,7 @@ from stats.arrays import Codes, Numbers, Real
 from stats.proportions import Counts, Table
 from stats.references import StudentT
 
-MOST = 20_000  # counts of one arm that are gone through; more are no small counts
+MOST = 5_000  # counts of one arm that are gone through; more take seconds
 TIES = 1e-9  # relative: statistics that differ by rounding only are equal
 
 _OUTSIDE = 1e-15  # probability of the counts on one side that are not gone through

@@ -341,6 +341,9 @@ def test_a_readout_of_a_few_thousand_units_is_fast():
         (Counts(8, 1000, 0, 1000), "barnard", "4 conversions"),
         (Counts(0, 10, 5000, 100_000), "barnard", "0.5 conversions"),
         (Counts(0, 100, 0, 100), "barnard", "0 conversions"),
+        (Counts(98, 100, 100, 100), "barnard", "1 units without"),
+        (Counts(3, 20, 2 * 10**6, 4 * 10**7), "miettinen_nurminen", "too many for an exact test"),
+        (Counts(3, 10**12, 1, 10**12), "barnard", "2 conversions"),
     ],
     ids=str,
 )
