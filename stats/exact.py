@@ -119,8 +119,8 @@ def choose(counts: Counts) -> Choice:
     if arms(Cells(int(x), int(n), int(y), int(m)), GAMMA) is None:
         return Choice(
             "miettinen_nurminen",
-            f"an arm would have {seen} if nothing differed, but the other too many for an exact test: the score "
-            "test keeps its level, though not on each side",
+            f"an arm would have {seen} if nothing differed, but the other has too many for an exact test: the "
+            "score test keeps its level, though not on each side",
         )
     return Choice(
         "barnard",
@@ -138,7 +138,7 @@ def barnard(counts: Counts, *, alpha: float = 0.05, gamma: float = GAMMA) -> Exa
         gamma: probability that the searched rates may miss the true ones, per side; 0 searches all.
 
     Returns:
-        NaN where the counts mean nothing, or are too many for an exact method (5,000 of one arm to go through).
+        NaN where the counts mean nothing, or an arm has too many to go through (5,000).
 
     Raises:
         StatsError: alpha or gamma without meaning.
