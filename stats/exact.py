@@ -119,8 +119,8 @@ def choose(counts: Counts) -> Choice:
     if arms(Cells(int(x), int(n), int(y), int(m)), GAMMA) is None:
         return Choice(
             "miettinen_nurminen",
-            f"an arm would have {seen} if nothing differed, but the other has too many for an exact test: the "
-            "score test keeps its level, though not on each side",
+            f"an arm would have {seen} if nothing differed, but the other has too many for an exact test: "
+            "the score test keeps its level, though not on each side",
         )
     return Choice(
         "barnard",
