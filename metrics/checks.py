@@ -15,7 +15,6 @@ from sqlglot import exp
 from assignments.model import Experiment
 from metrics.engines.duckdb import Engine
 from metrics.sql import health
-from metrics.sql.plan import plan_units
 from metrics.sql.tree import render
 from stats.srm import sample_ratio
 
@@ -133,8 +132,7 @@ def exposure_before_outcome(
     Outcomes shortly before exposure (an hour; the day before at day precision) should not outnumber those
     shortly after it: where they do, the exposure was probably logged after what it should have caused.
     """
-    plan = plan_units(experiment, engine.metrics)
-    before, after = _two(con, health.outcomes_around_exposure(plan), as_of)
+    before, after = _two(con, health.outcomes_around_exposure(engine.plan(experiment)), as_of)
     return Finding(
         name="exposure_before_outcome",
         status=Outcome.WARNING if before >= OUTCOMES_MIN and before > after else Outcome.PASSED,

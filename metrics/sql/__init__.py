@@ -8,7 +8,7 @@ from sqlglot import exp
 from assignments.model import Experiment, MetricRoles, Phase, Segments
 from metrics.model import Metric
 from metrics.sql import moments, units
-from metrics.sql.plan import plan_units
+from metrics.sql.plan import UTC, plan_units
 from metrics.sql.tree import Dialect, render
 
 # Stands for an experiment that is not given; its texts, marked by a private character that no name may have,
@@ -30,7 +30,9 @@ _ANY = Experiment(
 )
 
 
-def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb") -> str:
+def metric_sql(
+    metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb", zone: str = UTC
+) -> str:
     """One readable statement from the lake's tables to a metric's sums, as of `$as_of`.
 
     The engine runs the same parts, for all metrics of an experiment at once.
@@ -39,10 +41,11 @@ def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Di
         metric: the metric.
         experiment: whose units; when absent, its key and the like stay places to be bound.
         dialect: of the text.
+        zone: the workspace's time zone.
     """
     subject = experiment or _ANY
     alone = msgspec.structs.replace(subject, metrics=MetricRoles(primary=(metric.name,)), segments=Segments())
-    plan = plan_units(alone, {metric.name: metric})
+    plan = plan_units(alone, {metric.name: metric}, zone)
     statement = moments.grouped_sums(plan)
     parts = {
         units.ENROLLED: units.enrolled(plan),

@@ -9,9 +9,9 @@ from assignments.sql import assigned_variant_sql
 from metrics.model import Measure
 from metrics.sql.exposures import in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
-from metrics.sql.plan import Slot, UnitPlan
-from metrics.sql.tree import build, expression, fill_list
-from metrics.sql.units import ENROLLED, enrolled, happened
+from metrics.sql.plan import UTC, Slot, UnitPlan
+from metrics.sql.tree import build, column, expression, fill_list
+from metrics.sql.units import ENROLLED, enrolled, happened, local_day
 
 _OF_EXPERIMENT = (
     "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
@@ -113,18 +113,23 @@ def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
     outcome = exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values()))
     around = build(
         "SELECT e.unit_key, u.exposed_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
-        "THEN CASE WHEN e.occurred_on = u.exposed_on - 1 THEN u.exposed_on END "
+        "THEN CASE WHEN $day = u.begins_on - 1 THEN u.exposed_on END "
         "WHEN e.occurred_at < u.exposed_at AND e.occurred_at >= u.exposed_at - INTERVAL '1' HOUR "
         "THEN u.exposed_on END) AS before_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
-        "THEN CASE WHEN e.occurred_on = u.exposed_on THEN u.exposed_on END "
+        "THEN CASE WHEN $day = u.begins_on THEN u.exposed_on END "
         "WHEN e.occurred_at >= u.exposed_at AND e.occurred_at < u.exposed_at + INTERVAL '1' HOUR "
         f"THEN e.occurred_on END) AS after_on FROM events AS e JOIN {ENROLLED} AS u "
         "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
-        "AND e.occurred_on BETWEEN u.exposed_on - 1 AND u.exposed_on + 1 AND $outcome "
+        "AND e.occurred_on BETWEEN u.exposed_on - $around AND u.exposed_on + $around AND $outcome "
         "GROUP BY e.unit_key, u.exposed_on",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
         outcome=outcome,
+        day=expression(
+            "CASE WHEN e.day_precision THEN e.occurred_on ELSE $day END",
+            day=local_day(plan, column("occurred_at", "e")),
+        ),
+        around=1 if plan.zone == UTC else 2,
     )
     query = build(
         "SELECT COUNT(*) FILTER (WHERE before_on <= $as_of) AS n_before, "

@@ -40,7 +40,8 @@ def statements(experiment_of):
     experiment = experiment_of(
         *METRICS, from_exposure=["device"], from_units=["国"], end=dt.date(2026, 2, 6), key="対照's"
     )
-    plan = plan_units(experiment, METRICS)
+    plan = plan_units(experiment, METRICS, "UTC")
+    in_tokyo = plan_units(experiment, METRICS, "Asia/Tokyo")
     zone = dt.UTC
     return {
         "unit_days": freshness.stamped_unit_days(measures_of(list(METRICS.values()))),
@@ -48,6 +49,7 @@ def statements(experiment_of):
         "inputs_by_day": freshness.inputs_by_day(plan),
         "first_exposures": exposures.first_exposures(experiment, zone),
         "enrolled": units.enrolled(plan),
+        "enrolled_in_tokyo": units.enrolled(in_tokyo),
         "contributions": units.contributions(plan),
         "unit_metrics": units.unit_metrics(plan),
         "published": units.published(plan),
@@ -70,7 +72,14 @@ def test_every_statement_also_renders_for_spark_and_parses_there(statements):
     for name, tree in statements.items():
         text = render(tree, "spark")
         assert sqlglot.parse_one(text, read="spark"), name
-        for foreign in ("QUANTILE_DISC", "JSON_EXTRACT_STRING", "PERCENTILE_APPROX", "INT128", "EPOCH_US"):
+        for foreign in (
+            "QUANTILE_DISC",
+            "JSON_EXTRACT_STRING",
+            "PERCENTILE_APPROX",
+            "INT128",
+            "EPOCH_US",
+            "TIMEZONE",
+        ):
             assert foreign not in text, (name, foreign)
 
 
