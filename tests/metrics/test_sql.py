@@ -4,6 +4,7 @@ import datetime as dt
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlglot
 
@@ -111,6 +112,10 @@ def test_the_sql_of_a_metric_for_people_runs_and_gives_its_sums(bench, experimen
         (1, "A", 1, 1, 2_500_000, 2_500_000**2)
     ]
     general = metric_sql(metric)
+    private = msgspec.structs.replace(metric, event="pur\ue000chase")
+    assert "'pur\ue000chase'" in metric_sql(private)
+    named = msgspec.structs.replace(experiment, key="ban\ue000ner")
+    assert "'ban\ue000ner'" in metric_sql(metric, named)
     assert "'$purchase'" in general
     for place in ("$experiment", "$environment", "$unit_type", "$as_of"):
         assert place in general
