@@ -7,7 +7,7 @@ import duckdb
 from assignments.model import Experiment
 from metrics.model import VALUED, Metric, MetricsError, Part, metrics_of
 from metrics.sql.conditions import PROPERTIES
-from metrics.sql.partials import matches
+from metrics.sql.partials import matches, value_of
 from metrics.sql.tree import JSON_KIND, build, column, function, pointer, render
 from tenbin_sdk.conditions import fields, parse
 from workspace import suggest
@@ -25,7 +25,8 @@ def validate(
 
     Raises:
         MetricsError: an experiment names an unknown metric; a metric names an event, or a property of it,
-            that no row has; a sum of money without `currency` meets several currencies.
+            that no row has, or sums up a field without any number; a sum of money without `currency` meets
+            several currencies.
     """
     used: dict[str, tuple[Metric, Experiment]] = {}
     for experiment in experiments:
@@ -45,6 +46,7 @@ def validate(
                     f"{suggest(part.event, known)}"
                 )
             _check_fields(con, part, where)
+            _check_numbers(con, part, where)
     refuse_mixed_currencies(con, [metric for metric, _ in used.values()])
 
 
@@ -97,6 +99,23 @@ def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> Non
         known = [f"{PROPERTIES}.{key}" for (key,) in keys]
         raise MetricsError(
             f'{where}: field "{field}" was never seen in an event "{part.event}"; {suggest(field, known)}'
+        )
+
+
+def _check_numbers(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:
+    """Single values that are none are left out and counted; where all are, the field is the wrong one."""
+    if part.kind not in VALUED:
+        return
+    measure = part.partial
+    seen = build(
+        "SELECT 1 FROM events AS e WHERE e.event = $event AND NOT $value IS NULL LIMIT 1",
+        event=part.event,
+        value=value_of(measure, "e"),
+    )
+    if not con.execute(render(seen)).fetchall():
+        raise MetricsError(
+            f'{where}: no event "{part.event}" has a number in "{measure.value}", which is to be summed; '
+            'name a field with numbers as "value", or count the events with kind = "count"'
         )
 
 

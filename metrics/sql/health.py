@@ -1,12 +1,14 @@
 """SQL of what surrounds the results: who is counted, who is left out and why, and what looks wrong."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlglot import exp
 
 from assignments.model import Experiment
 from assignments.sql import assigned_variant_sql
-from metrics.model import Measure
+from metrics.sql.conditions import number_sql
 from metrics.sql.exposures import in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
 from metrics.sql.plan import UTC, Slot, UnitPlan
@@ -54,17 +56,7 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
         ("only seen before the start or after the end", "units", outside_enrolment(experiment, zone)),
         ("without a variant", "rows", without_variant(experiment)),
     ]
-    slots = {(slot.measure.event, slot.measure.currency, slot.window_s): slot for slot in plan.slots}
-    counted += [
-        (
-            f'events "{slot.measure.event}" not in {slot.measure.currency}',
-            "rows",
-            _other_currencies(plan, slot),
-        )
-        for slot in slots.values()
-        if slot.measure.currency is not None and slot.before_s is None
-    ]
-    return counted
+    return counted + _other_currencies(plan) + _no_numbers(plan)
 
 
 def mixed_among_units(experiment: Experiment) -> exp.Select:
@@ -144,22 +136,69 @@ def _records_until(experiment: Experiment, zone: ZoneInfo, select: str) -> exp.S
     return query.where("NOT x.variant IS NULL AND x.occurred_on <= $as_of", dialect="duckdb")
 
 
-def _other_currencies(plan: UnitPlan, slot: Slot) -> exp.Select:
-    """Rows of the units' windows that state another currency than the metric's."""
-    wanted = slot.measure.currency
-    anyhow = Measure(event=slot.measure.event, where=slot.measure.where, value=slot.measure.value)
+def _other_currencies(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Rows of the units' windows that state another currency than the metrics'."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for slot in _after_exposure(plan):
+        if slot.measure.currency is not None:
+            slots.setdefault((slot.measure.event, slot.measure.currency), []).append(slot)
+    return [
+        (
+            f'events "{event}" not in {currency}',
+            "rows",
+            _rows_in_windows(plan, among, expression("e.currency <> $wanted", wanted=currency)),
+        )
+        for (event, currency), among in slots.items()
+    ]
+
+
+def _no_numbers(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Rows of the units' windows that have no number where a sum needs one."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for slot in _after_exposure(plan):
+        if slot.measure.value is not None:
+            slots.setdefault((slot.measure.event, slot.measure.value), []).append(slot)
+    return [
+        (
+            f'events "{event}" whose {field} is not a number',
+            "rows",
+            _rows_in_windows(plan, among, expression("$x IS NULL", x=number_sql(field, "e")), foreign=False),
+        )
+        for (event, field), among in slots.items()
+    ]
+
+
+def _after_exposure(plan: UnitPlan) -> list[Slot]:
+    return [slot for slot in plan.slots if slot.before_s is None]
+
+
+def _rows_in_windows(
+    plan: UnitPlan, slots: Sequence[Slot], test: exp.Expr, *, foreign: bool = True
+) -> exp.Select:
+    """How many events of analysed units pass a test and lie in one of the slots; each counts once.
+
+    Args:
+        plan: the experiment's plan.
+        slots: with equal events.
+        test: of a row `e`.
+        foreign: whether a slot's rows are also those of other currencies than its own.
+    """
+    inside = []
+    for slot in slots:
+        measure = msgspec.structs.replace(slot.measure, currency=None) if foreign else slot.measure
+        inside.append(exp.and_(matches(measure, "e"), happened(slot)))
     query = build(
         f"SELECT COUNT(*) AS n FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
-        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.occurred_on <= $as_of "
-        "AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR u.second_on > $as_of) AND $other AND "
-        "$matches "
-        "AND $happened",
+        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.event = $event "
+        "AND e.occurred_on <= $as_of AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR "
+        "u.second_on > $as_of) AND u.variant IN ($variants) AND $test AND $inside",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
-        other=expression("e.currency <> $wanted", wanted=wanted),
-        matches=matches(anyhow, "e"),
-        happened=happened(slot),
+        event=slots[0].measure.event,
+        test=test,
+        inside=exp.or_(*inside),
     )
+    fill_list(query, "variants", plan.experiment.variants)
     return query.with_(ENROLLED, as_=enrolled(plan))
 
 

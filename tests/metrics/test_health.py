@@ -116,6 +116,48 @@ def test_other_currencies_are_left_out_and_counted(bench, experiment_of):
     ]
 
 
+def test_rows_in_other_currencies_are_counted_once_over_all_metrics(bench, experiment_of):
+    """Two metrics of one event, with filters that overlap: neither hides the other's rows."""
+    japan = {"field": "properties.country", "op": "equals", "value": "JP"}
+    dear = {"field": "value", "op": "gte", "value": 50}
+    metrics = [
+        Metric(name=name, kind="revenue", event="purchase", currency="JPY", window="2d", where=where)
+        for name, where in (("in_japan", japan), ("dear", dear))
+    ]
+    engine, experiment = bench.engine(*metrics), experiment_of("in_japan", "dear")
+    bench.exposure(1, AT, "A")
+    for country, value in [("JP", 1), ("JP", 99), ("US", 99), ("US", 1), ("JP", 2)]:
+        properties = f'{{"country": "{country}"}}'
+        bench.event(1, AT, currency="EUR", value=value, properties=properties)
+    bench.prepare(engine, experiment)
+    assert [(e.reason, e.count) for e in engine.exclusions(bench.con, experiment, DAY)] == [
+        ('events "purchase" not in JPY', 4)
+    ]
+
+
+def test_values_that_are_no_number_are_counted(bench, experiment_of):
+    spend = Metric(name="spend", kind="sum", event="purchase", value="properties.amount", window="2d")
+    engine, experiment = bench.engine(spend), experiment_of("spend")
+    bench.exposure(1, AT, "A")
+    bench.exposure(2, AT, "ghost")
+    for properties in (
+        '{"amount": "much"}',
+        '{"amount": 2.5}',
+        "{}",
+        '{"amount": "3.25"}',
+        '{"amount": 1e40}',
+    ):
+        bench.event(1, AT, properties=properties)
+    bench.event(1, AT - MINUTE, properties='{"amount": "before"}')
+    bench.event(2, AT, properties='{"amount": "not analysed"}')
+    bench.prepare(engine, experiment)
+    assert bench.cells(engine, experiment, DAY + dt.timedelta(days=3))["spend", "A", None].moments.mean == (
+        5.75,
+    )
+    found = {e.reason: e.count for e in engine.exclusions(bench.con, experiment, DAY)}
+    assert found['events "purchase" whose properties.amount is not a number'] == 3
+
+
 def test_currencies_are_never_added(bench, experiment_of):
     bench.event(1, AT, currency="JPY", value=1)
     bench.event(1, AT, currency="EUR", value=1)
@@ -139,6 +181,18 @@ def test_definitions_are_held_against_the_data(bench, experiment_of):
     )
     with pytest.raises(MetricsError, match=r'"properties\.cuntry".*did you mean "properties\.country"\?'):
         validate(bench.con, {"spend": ratio}, [experiment_of("spend")])
+
+
+def test_a_sum_over_events_without_any_number_is_refused(bench, experiment_of):
+    bench.event(1, AT, properties='{"amount": "much"}')
+    for field, fault in (("properties.amount", "properties.amount"), ("value", "value")):
+        spend = Metric(name="spend", kind="sum", event="purchase", value=field)
+        with pytest.raises(MetricsError, match=rf'"spend".*no event "purchase" has a number in "{fault}"'):
+            validate(bench.con, {"spend": spend}, [experiment_of("spend")])
+    bench.event(1, AT, properties='{"amount": "12.5"}', value=3)
+    for field in ("properties.amount", "value"):
+        spend = Metric(name="spend", kind="sum", event="purchase", value=field)
+        validate(bench.con, {"spend": spend}, [experiment_of("spend")])
 
 
 def test_definitions_are_not_held_against_an_empty_lake(bench, experiment_of):
