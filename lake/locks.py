@@ -49,13 +49,13 @@ def scratch(lake: Path) -> Iterator[Path]:
     """
     base = lake / ".scratch"
     folder = base / uuid.uuid4().hex
-    lock_file = folder.with_suffix(".lock")
     try:
         base.mkdir(parents=True, exist_ok=True)
         with _locked(base):
             _clear_dead(base)
-            descriptor = _open_locked(lock_file)
-        folder.mkdir()
+            folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY)
+            _try_lock(descriptor)
     except OSError as reason:
         raise LakeError(
             f"{base}: can't be written: {meaning(reason, base)}; free space there or make it writable, then "
@@ -65,13 +65,12 @@ def scratch(lake: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        lock_file.unlink(missing_ok=True)
         os.close(descriptor)
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Nobody clears while another has made a lock file and does not hold it yet."""
+    """Nobody clears while another has made a folder and does not hold it yet."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -80,21 +79,14 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open_locked(file: Path) -> int:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    _try_lock(descriptor)
-    return descriptor
-
-
 def _clear_dead(base: Path) -> None:
-    """Remove the folders whose owner no longer holds their lock."""
-    for file in base.glob("*.lock"):
+    """Remove the folders that no process holds any more."""
+    for folder in base.iterdir():
         with suppress(OSError):
-            descriptor = os.open(file, os.O_RDWR)
+            descriptor = os.open(folder, os.O_RDONLY)
             try:
                 if _try_lock(descriptor):
-                    shutil.rmtree(file.with_suffix(""), ignore_errors=True)
-                    file.unlink(missing_ok=True)
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
 
