@@ -247,9 +247,9 @@ class Engine:
 
     def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date) -> str:
         """Make what all as-of days up to `until` share; the SQL of everything that makes unit metrics."""
-        refuse_mixed_currencies(con, [planned.metric for planned in plan.metrics])
         enrolled, contributions = render(units.enrolled(plan)), render(units.contributions(plan))
         con.execute(f"CREATE OR REPLACE TEMP TABLE {units.ENROLLED} AS {enrolled}")
+        refuse_mixed_currencies(con, plan, until)
         try:
             con.execute(
                 f"CREATE OR REPLACE TEMP TABLE {units.CONTRIBUTIONS} AS {contributions}", {"until": until}

@@ -9,7 +9,7 @@ from sqlglot import exp
 from assignments.model import Experiment
 from assignments.sql import assigned_variant_sql
 from metrics.sql.conditions import number_sql
-from metrics.sql.exposures import in_enrolment, outside_enrolment, records, without_variant
+from metrics.sql.exposures import RECORDS, in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
 from metrics.sql.plan import UTC, Slot, UnitPlan
 from metrics.sql.tree import build, column, expression, fill_list
@@ -92,6 +92,35 @@ def rederived_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
         "AS other FROM seen",
         derived=assigned_variant_sql(experiment, "unit_id"),
     ).with_("seen", as_=seen)
+
+
+def sources_of_records(experiment: Experiment) -> exp.Select:
+    """The sources of exposures (or assignments), and whether they hold any of the experiment."""
+    return build(
+        "SELECT x.source, MAX(CASE WHEN x.experiment = $experiment THEN 1 ELSE 0 END) AS is_read "
+        f"FROM {RECORDS[experiment.population]} AS x GROUP BY x.source",
+        experiment=experiment.key,
+    )
+
+
+def sources_of_events(plan: UnitPlan) -> exp.Select:
+    """The sources of events, and whether they hold any that a metric counts."""
+    query = build(
+        "SELECT e.source, MAX(CASE WHEN e.event IN ($names) THEN 1 ELSE 0 END) AS is_read "
+        "FROM events AS e GROUP BY e.source"
+    )
+    fill_list(query, "names", sorted({measure.event for measure in plan.measures}))
+    return query
+
+
+def currencies(plan: UnitPlan, slots: Sequence[Slot]) -> exp.Select:
+    """What currencies the rows in slots of one measure state, the most frequent first; bound: `$until`."""
+    query = _events_of_units(plan, "e.currency, COUNT(*) AS n", slots[0].measure.event)
+    inside = exp.or_(*(exp.and_(matches(slot.measure, "e"), happened(slot)) for slot in slots))
+    query = query.where(
+        expression("e.occurred_on <= $until AND NOT e.currency IS NULL AND $inside", inside=inside)
+    )
+    return query.group_by("e.currency", dialect="duckdb").order_by("n DESC", "e.currency", dialect="duckdb")
 
 
 def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
@@ -187,19 +216,26 @@ def _rows_in_windows(
     for slot in slots:
         measure = msgspec.structs.replace(slot.measure, currency=None) if foreign else slot.measure
         inside.append(exp.and_(matches(measure, "e"), happened(slot)))
-    query = build(
-        f"SELECT COUNT(*) AS n FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
-        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.event = $event "
-        "AND e.occurred_on <= $as_of AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR "
-        "u.second_on > $as_of) AND u.variant IN ($variants) AND $test AND $inside",
-        unit_type=plan.experiment.unit_type,
-        environment=plan.experiment.environment,
-        event=slots[0].measure.event,
-        test=test,
-        inside=exp.or_(*inside),
+    query = _events_of_units(plan, "COUNT(*) AS n", slots[0].measure.event).where(
+        expression(
+            "e.occurred_on <= $as_of AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR "
+            "u.second_on > $as_of) AND u.variant IN ($variants) AND $test AND $inside",
+            test=test,
+            inside=exp.or_(*inside),
+        )
     )
     fill_list(query, "variants", plan.experiment.variants)
     return query.with_(ENROLLED, as_=enrolled(plan))
+
+
+def _events_of_units(plan: UnitPlan, select: str, event: str) -> exp.Select:
+    return build(
+        f"SELECT {select} FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
+        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.event = $event",
+        unit_type=plan.experiment.unit_type,
+        environment=plan.experiment.environment,
+        event=event,
+    )
 
 
 def _first(experiment: Experiment, template: str) -> exp.Select:
