@@ -15,7 +15,6 @@ from assignments.validate import validate
 from workspace import Workspace, convert, read_toml
 
 _BARE_KEY = re.compile(r"^[A-Za-z0-9_-]+$")
-_MAX_BYTES = 1 << 20  # a definition is text for people; a megabyte is somebody's mistake
 
 
 def load_experiments(workspace: Workspace) -> dict[str, Experiment]:
@@ -44,8 +43,6 @@ def read_experiment(path: Path) -> Experiment:
     Raises:
         AssignmentsError: it can't be read, is not TOML, or its definition is wrong.
     """
-    if path.is_file() and path.stat().st_size > _MAX_BYTES:
-        raise AssignmentsError(f"{path}: is larger than {_MAX_BYTES} bytes; it is no experiment's definition")
     return parse_experiment(read_toml(path, AssignmentsError), where=str(path))
 
 

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 
 from lake import delta, faults
 from lake.dedup import IDENTITY, find_losers
-from lake.errors import LakeError
+from lake.errors import LakeError, meaning
 from lake.lake import Lake
 from lake.locks import scratch
 from lake.manifest import APP, Planned, record_counts, record_plan
@@ -83,13 +83,14 @@ def _readable_failures(lake: Lake, plan: Planned) -> Iterator[None]:
         yield
     except duckdb.OutOfMemoryException as reason:
         raise LakeError(
-            f"{lake.root}: batch {plan.batch} needs more memory or spill space than there is "
-            f"({delta.first_line(reason)}); raise workspace.memory_limit in tenbin.toml or free disk space"
+            f"{lake.root}: batch {plan.batch} needs more memory than there is, or more disk for what does "
+            f"not fit into it ({meaning(reason, lake.root)}); free space on the disk, or raise "
+            "workspace.memory_limit in tenbin.toml, then run again: nothing was left half-written"
         ) from reason
     except (duckdb.IOException, OSError) as reason:
         raise LakeError(
-            f"{lake.root}: the disk can't be written or read ({delta.first_line(reason)}); free space there, "
-            "then run again: nothing was left half-written"
+            f"{lake.root}: can't be written or read: {meaning(reason, lake.root)}; free space there or make "
+            "it writable, then run again: nothing was left half-written"
         ) from reason
 
 

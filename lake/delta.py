@@ -24,7 +24,7 @@ from deltalake.schema import ArrayType, PrimitiveType
 from deltalake.transaction import AddAction, RemoveAction, Transaction
 
 from lake import faults
-from lake.errors import LakeError
+from lake.errors import LakeError, first_line, meaning
 from lake.sql import file_list, identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 
@@ -69,24 +69,15 @@ def load(root: Path, table: Table) -> DeltaTable:
         LakeError: the folder can't be written or is not a Delta table.
     """
     folder = root / table.name
+    if not exists(root, table):
+        with writing(folder):
+            _make(folder, table)
     try:
-        if not exists(root, table):
-            folder.mkdir(parents=True, exist_ok=True)
-            DeltaTable.create(
-                folder,
-                Schema([_field(column) for column in table.columns]),
-                mode="ignore",
-                partition_by=[table.partition] if table.partition else None,
-                name=table.name,
-            )
-            for path in (folder / "_delta_log", folder, root):
-                sync(path)
-            faults.reached(f"{table.name}: made")
         return DeltaTable(folder)
-    except (OSError, DeltaError) as reason:
+    except DeltaError as reason:
         raise LakeError(
-            f"{folder}: the lake's table can't be opened or made ({first_line(reason)}); make it writable "
-            "with free space, or take it away to have it made anew"
+            f"{folder}: the lake's table can't be read ({first_line(reason)}); put the folder back as it "
+            "was, or remove lake/ to have it made anew"
         ) from reason
 
 
@@ -334,8 +325,8 @@ def writing(target: Path) -> Iterator[None]:
         raise
     except (duckdb.IOException, OSError, DeltaError) as reason:
         raise LakeError(
-            f"{target}: can't be written ({first_line(reason)}); free space on that disk or make it "
-            "writable, then run again: nothing was changed"
+            f"{target}: can't be written: {meaning(reason, target.parent)}; free space there or make it "
+            "writable, then run again: nothing was left half-written"
         ) from reason
 
 
@@ -348,14 +339,23 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def first_line(reason: BaseException) -> str:
-    """What a library says of an error, short enough for a sentence."""
-    return (str(reason).strip().splitlines() or [type(reason).__name__])[0][:300]
-
-
 def partition_text(value: object) -> str:
     """How Delta writes a partition value."""
     return value.isoformat() if isinstance(value, dt.date) else str(value)
+
+
+def _make(folder: Path, table: Table) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    DeltaTable.create(
+        folder,
+        Schema([_field(column) for column in table.columns]),
+        mode="ignore",
+        partition_by=[table.partition] if table.partition else None,
+        name=table.name,
+    )
+    for path in (folder / "_delta_log", folder, folder.parent):
+        sync(path)
+    faults.reached(f"{table.name}: made")
 
 
 def _partition_folder(table: Table, value: str | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from lake.errors import LakeError
+from lake.errors import LakeError, meaning
 
 _POLL_S = 0.1
 
@@ -25,7 +25,10 @@ def lock(path: Path, *, wait_s: float, purpose: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as reason:
-        raise LakeError(f"{path}: the lock file can't be made ({reason}); make the folder writable") from None
+        raise LakeError(
+            f"{path}: the lock file can't be made: {meaning(reason, path.parent)}; free space there or make "
+            "it writable, then run again"
+        ) from None
     try:
         deadline = time.monotonic() + wait_s
         while not _try_lock(descriptor):
@@ -45,39 +48,45 @@ def scratch(lake: Path) -> Iterator[Path]:
         LakeError: the folder can't be written.
     """
     base = lake / ".scratch"
-    name = uuid.uuid4().hex
-    folder, lock_file, descriptor = base / name, base / f"{name}.lock", None
+    folder = base / uuid.uuid4().hex
     try:
         base.mkdir(parents=True, exist_ok=True)
-        # Locked before it has the name by which others look for folders without an owner.
-        descriptor = os.open(base / f"{name}.new", os.O_RDWR | os.O_CREAT, 0o644)
-        _try_lock(descriptor)
-        (base / f"{name}.new").rename(lock_file)
-        folder.mkdir()
-        _clear_dead(base)
+        with _locked(base):
+            _clear_dead(base)
+            folder.mkdir()
+            descriptor = os.open(folder, os.O_RDONLY)
+            _try_lock(descriptor)
     except OSError as reason:
-        if descriptor is not None:
-            os.close(descriptor)
         raise LakeError(
-            f"{base}: can't be written ({reason}); make it writable with free space, then run again"
+            f"{base}: can't be written: {meaning(reason, base)}; free space there or make it writable, then "
+            "run again"
         ) from None
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        lock_file.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Nobody clears while another has made a folder and does not hold it yet."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
         os.close(descriptor)
 
 
 def _clear_dead(base: Path) -> None:
-    """Remove the folders whose owner no longer holds their lock."""
-    for file in base.glob("*.lock"):
+    """Remove the folders that no process holds any more."""
+    for folder in base.iterdir():
         with suppress(OSError):
-            descriptor = os.open(file, os.O_RDWR)
+            descriptor = os.open(folder, os.O_RDONLY)
             try:
                 if _try_lock(descriptor):
-                    shutil.rmtree(base / file.stem, ignore_errors=True)
-                    file.unlink(missing_ok=True)
+                    shutil.rmtree(folder, ignore_errors=True)
             finally:
                 os.close(descriptor)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import duckdb
 
 from lake import textfiles
-from lake.delta import first_line
-from lake.errors import LakeError
+from lake.errors import LakeError, meaning
 from lake.expressions import STAGED, record_select
 from lake.sources import LANDING, SourceFile
 from lake.sql import file_literal, identifier, literal
@@ -60,8 +59,8 @@ def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch
         locate = _READERS[file.format](con, file, number, scratch)
     except (duckdb.IOException, duckdb.InvalidInputException, duckdb.ConversionException) as reason:
         raise LakeError(
-            f"{file.name}: can't be read ({first_line(reason)}); mend or remove the file, or free space on "
-            "the lake's disk if that is the reason"
+            f"{file.name}: can't be read: {meaning(reason, scratch)}; mend or remove the file, or free space "
+            "on the lake's disk if that is the reason"
         ) from reason
     rows = _count(con, f"SELECT count(*) FROM stage_{file.kind}") - start
     bad = _count(con, f"SELECT count(reason) FROM stage_{file.kind} WHERE rowid >= $1", start)

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from lake import delta, faults
-from lake.errors import LakeError
+from lake.errors import LakeError, first_line
 from lake.lake import Lake, open_lake
 from lake.locks import lock
 from lake.sql import identifier, literal
@@ -75,7 +75,7 @@ def open_readonly(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     except duckdb.Error as reason:
         con.close()
         raise LakeError(
-            f"{path}: can't be opened ({delta.first_line(reason)}); remove it and run "
+            f"{path}: can't be opened ({first_line(reason)}); remove it and run "
             f"`tenbin run {workspace.root}`, which publishes it again"
         ) from reason
     except BaseException:

@@ -5,7 +5,7 @@ as-of day. A check that can't be made says `not_applicable`, which is never a pa
 """
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 import duckdb
@@ -15,7 +15,7 @@ from sqlglot import exp
 from assignments.model import Experiment
 from metrics.engines.duckdb import Engine
 from metrics.sql import health
-from metrics.sql.plan import plan_units
+from metrics.sql.exposures import RECORDS
 from metrics.sql.tree import render
 from stats.srm import sample_ratio
 
@@ -50,6 +50,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     numbers: dict[str, int | float | str | None] = {}
 
 
+class _Source(msgspec.Struct, frozen=True):
+    """What was ingested from one source."""
+
+    source: str
+    kind: str
+    rows: int
+    quarantined: int
+    duplicates: int
+
+    @property
+    def share(self) -> float:
+        """Of rows that could not be read."""
+        return _share(self.quarantined, self.rows)
+
+
 LakeCheck = Callable[[Connection], Finding]
 ExperimentCheck = Callable[[Connection, Engine, Experiment, dt.date], Finding]
 
@@ -57,8 +72,8 @@ ExperimentCheck = Callable[[Connection, Engine, Experiment, dt.date], Finding]
 def experiment_findings(
     con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date
 ) -> list[Finding]:
-    """Every check that concerns the experiment, those of the lake first."""
-    return [*lake_findings(con), *(check(con, engine, experiment, as_of) for check in EXPERIMENT_CHECKS)]
+    """Every check that concerns the experiment, that of the lake first."""
+    return [duplicates(con), *(check(con, engine, experiment, as_of) for check in EXPERIMENT_CHECKS)]
 
 
 def lake_findings(con: Connection) -> list[Finding]:
@@ -68,7 +83,8 @@ def lake_findings(con: Connection) -> list[Finding]:
 
 def duplicates(con: Connection) -> Finding:
     """The share of rows that were sent more than once; they are taken out."""
-    rows, _, repeated = _ingested(con)
+    sources = _sources(con)
+    rows, repeated = sum(item.rows for item in sources), sum(item.duplicates for item in sources)
     share = _share(repeated, rows)
     return Finding(
         name="duplicates",
@@ -79,14 +95,23 @@ def duplicates(con: Connection) -> Finding:
 
 
 def quarantine_share(con: Connection) -> Finding:
-    """The share of rows that could not be read."""
-    rows, quarantined, _ = _ingested(con)
-    share = _share(quarantined, rows)
-    return Finding(
-        name="quarantine_share",
-        status=_graded(share, QUARANTINE_WARN, QUARANTINE_FAIL),
-        message=f"{quarantined:,} of {rows:,} rows ({share:.2%}) could not be read; they are in `quarantine`",
-        numbers={"rows": rows, "quarantined": quarantined, "share": share},
+    """The share of rows that could not be read, source by source."""
+    return _quarantine(_sources(con))
+
+
+def quarantine_behind(con: Connection, engine: Engine, experiment: Experiment, _as_of: dt.date) -> Finding:
+    """The same of the sources that the experiment reads.
+
+    A source of its kind without a single readable row may be one of them: nothing says that it is not.
+    """
+    plan = engine.plan(experiment)
+    records = RECORDS[experiment.population]
+    read = {
+        records: _strangers(con, health.sources_of_records(experiment)),
+        "events": _strangers(con, health.sources_of_events(plan)),
+    }
+    return _quarantine(
+        [item for item in _sources(con) if item.kind in read and item.source not in read[item.kind]]
     )
 
 
@@ -133,8 +158,7 @@ def exposure_before_outcome(
     Outcomes shortly before exposure (an hour; the day before at day precision) should not outnumber those
     shortly after it: where they do, the exposure was probably logged after what it should have caused.
     """
-    plan = plan_units(experiment, engine.metrics)
-    before, after = _two(con, health.outcomes_around_exposure(plan), as_of)
+    before, after = _two(con, health.outcomes_around_exposure(engine.plan(experiment)), as_of)
     return Finding(
         name="exposure_before_outcome",
         status=Outcome.WARNING if before >= OUTCOMES_MIN and before > after else Outcome.PASSED,
@@ -164,6 +188,7 @@ def srm(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date)
 LAKE_CHECKS: tuple[LakeCheck, ...] = (duplicates, quarantine_share)
 # Without `srm`, which the statistics find and the readout shows by itself.
 EXPERIMENT_CHECKS: tuple[ExperimentCheck, ...] = (
+    quarantine_behind,
     unknown_variant,
     mixed_variants,
     assignment_rederived,
@@ -191,12 +216,37 @@ def _share(count: int, total: int) -> float:
     return count / total if total else 0.0
 
 
-def _ingested(con: Connection) -> tuple[int, int, int]:
-    row = con.execute(
-        "SELECT COALESCE(SUM(rows), 0), COALESCE(SUM(quarantined), 0), COALESCE(SUM(duplicates), 0) FROM "
-        "ingested"
-    ).fetchall()[0]
-    return int(row[0]), int(row[1]), int(row[2])
+def _quarantine(sources: Sequence[_Source]) -> Finding:
+    """Graded by the worst source: a good one must not hide it."""
+    worst = max(sources, key=lambda item: item.share, default=_Source("", "", 0, 0, 0))
+    bad = sorted((item for item in sources if item.share > QUARANTINE_WARN), key=lambda item: -item.share)
+    rows, quarantined = sum(item.rows for item in sources), sum(item.quarantined for item in sources)
+    told = [
+        f"{item.quarantined:,} of {item.rows:,} rows ({item.share:.2%}) of source "
+        f'"{item.source}" ({item.kind})'
+        for item in bad
+    ]
+    told = told or [f"{quarantined:,} of {rows:,} rows ({_share(quarantined, rows):.2%})"]
+    return Finding(
+        name="quarantine_share",
+        status=_graded(worst.share, QUARANTINE_WARN, QUARANTINE_FAIL),
+        message=f"{' and '.join(told)} could not be read; they are in `quarantine`",
+        numbers={"rows": rows, "quarantined": quarantined, "share": worst.share},
+    )
+
+
+def _sources(con: Connection) -> list[_Source]:
+    found = con.execute(
+        "SELECT source, kind, CAST(COALESCE(SUM(rows), 0) AS BIGINT), "
+        "CAST(COALESCE(SUM(quarantined), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT) "
+        "FROM ingested GROUP BY source, kind ORDER BY kind, source"
+    ).fetchall()
+    return [_Source(*row) for row in found]
+
+
+def _strangers(con: Connection, query: exp.Query) -> set[str]:
+    """The sources that have rows, but none for the experiment."""
+    return {source for source, is_read in con.execute(render(query)).fetchall() if not is_read}
 
 
 def _two(con: Connection, query: exp.Query, as_of: dt.date) -> tuple[int, int]:

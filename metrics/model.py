@@ -17,7 +17,7 @@ from workspace import UserError, seconds, suggest
 
 # Raised by hand whenever the compiler gives another number for the same definition: fingerprints and the
 # names of the stored partials change with it, so that everything is computed anew.
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 
 Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio"]
 PartKind = Literal["conversion", "revenue", "sum", "count", "engagement"]

@@ -1,13 +1,16 @@
-"""Whether the definitions fit the data: events and fields that exist, known metrics, one currency."""
+"""Whether the definitions fit the data: events and fields that exist, known metrics, one currency per sum."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 
 import duckdb
 
 from assignments.model import Experiment
 from metrics.model import VALUED, Metric, MetricsError, Part, metrics_of
+from metrics.sql import health
 from metrics.sql.conditions import PROPERTIES
-from metrics.sql.partials import matches
+from metrics.sql.partials import value_of
+from metrics.sql.plan import UnitPlan
 from metrics.sql.tree import JSON_KIND, build, column, function, pointer, render
 from tenbin_sdk.conditions import fields, parse
 from workspace import suggest
@@ -25,7 +28,7 @@ def validate(
 
     Raises:
         MetricsError: an experiment names an unknown metric; a metric names an event, or a property of it,
-            that no row has; a sum of money without `currency` meets several currencies.
+            that no row has, or sums up a field without any number.
     """
     used: dict[str, tuple[Metric, Experiment]] = {}
     for experiment in experiments:
@@ -45,38 +48,33 @@ def validate(
                     f"{suggest(part.event, known)}"
                 )
             _check_fields(con, part, where)
-    refuse_mixed_currencies(con, [metric for metric, _ in used.values()])
+            _check_numbers(con, part, where)
 
 
-def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, metrics: Sequence[Metric]) -> None:
-    """Stop before money of different currencies is added up.
+def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, plan: UnitPlan, until: dt.date) -> None:
+    """Stop before an experiment's money of different currencies is added up.
+
+    Only rows of its own units and windows concern it; the table of its enrolled units must be there.
 
     Raises:
         MetricsError: rows of a metric without `currency` state more than one.
     """
-    for metric in metrics:
-        for part in metric.parts:
+    for planned in plan.metrics:
+        for part in planned.metric.parts:
             measure = part.partial
             is_money = part.kind == "revenue" or (part.kind in VALUED and measure.value == "value")
             if not is_money or part.currency is not None:
                 continue
-            query = build(
-                "SELECT e.environment, e.currency, COUNT(*) AS n FROM events AS e "
-                "WHERE NOT e.currency IS NULL AND $matches GROUP BY e.environment, e.currency "
-                "ORDER BY e.environment, n DESC, e.currency",
-                matches=matches(measure, "e"),
-            )
-            found: dict[str, list[str]] = {}
-            for environment, currency, _ in con.execute(render(query)).fetchall():
-                found.setdefault(environment, []).append(currency)
-            for environment, currencies in found.items():
-                if len(currencies) > 1:
-                    shown = ", ".join(currencies[:_SHOWN_CURRENCIES])
-                    raise MetricsError(
-                        f'metric "{metric.name}": events "{part.event}" of environment "{environment}" are '
-                        f"in {len(currencies)} currencies ({shown}), which can't be added; say which counts, "
-                        f'as in currency = "{currencies[0]}"'
-                    )
+            query = health.currencies(plan, [slot for slot in plan.slots if slot.measure == measure])
+            found = [currency for currency, _ in con.execute(render(query), {"until": until}).fetchall()]
+            if len(found) > 1:
+                shown = ", ".join(found[:_SHOWN_CURRENCIES])
+                raise MetricsError(
+                    f'metric "{planned.metric.name}" (of experiment "{plan.experiment.key}"): events '
+                    f'"{part.event}" are in {len(found)} currencies ({shown}), '
+                    f'which can\'t be added; say which counts, as in currency = "{found[0]}", and the others '
+                    "are left out and counted"
+                )
 
 
 def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:
@@ -97,6 +95,23 @@ def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> Non
         known = [f"{PROPERTIES}.{key}" for (key,) in keys]
         raise MetricsError(
             f'{where}: field "{field}" was never seen in an event "{part.event}"; {suggest(field, known)}'
+        )
+
+
+def _check_numbers(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:
+    """Single values that are none are left out and counted; where all are, the field is the wrong one."""
+    if part.kind not in VALUED:
+        return
+    measure = part.partial
+    seen = build(
+        "SELECT 1 FROM events AS e WHERE e.event = $event AND NOT $value IS NULL LIMIT 1",
+        event=part.event,
+        value=value_of(measure, "e"),
+    )
+    if not con.execute(render(seen)).fetchall():
+        raise MetricsError(
+            f'{where}: no event "{part.event}" has a number in "{measure.value}", which is to be summed; '
+            'name a field with numbers as "value", or count the events with kind = "count"'
         )
 
 

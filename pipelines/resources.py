@@ -50,6 +50,11 @@ class Session:
         found: int = self.con.execute(f'SELECT count(*) FROM "{table}"').fetchall()[0][0]
         return found
 
+    def latest_stored_day(self) -> dt.date | None:
+        """The last as-of day that any experiment has moments of."""
+        found: dt.date | None = self.con.execute("SELECT max(as_of) FROM moments").fetchall()[0][0]
+        return found
+
     def chosen(self, keys: Iterable[str]) -> list[Experiment]:
         """The experiments of these partitions; one whose file is gone is no longer analysed."""
         return [self.experiments[key] for key in keys if key in self.experiments]

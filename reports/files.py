@@ -22,6 +22,8 @@ def write(path: Path, content: str | bytes) -> Path:
         RenderError: the folder can't be written, or the disk is full; the old file is still there.
     """
     data = content.encode("utf-8", "replace") if isinstance(content, str) else content
+    if os.path.isdir(path):  # noqa: PTH112  (false, not an error, where nothing may be looked at)
+        raise RenderError(f"{path}: is a directory; name the file that the report should be")
     temporary = path.with_name(f".{path.name[:60]}.{os.getpid()}.tmp")
     try:
         if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:

@@ -52,6 +52,8 @@ REASONS = {
     "immature": "no unit's window is over yet",
     "zero_denominator": "an arm's denominator is 0",
     "not_a_proportion": "the share of conversions does not lie between 0 and 1",
+    "tied_values": "so many values are equal beside the quantile that it has no error",
+    "collapsed_interval": "so many values are equal that both ends of the interval are one value",
     "not_finite": "a mean or a variance is not finite",
     "negative_baseline": "the control mean is negative, so the lift is relative to its size",
     "few_conversions": "fewer than 30 units with or without a conversion: interval and p-value are doubtful",

@@ -204,10 +204,12 @@ def analyze(
         alpha=alpha,
         horizon=horizon.value,
     )
+    if report is not None:
+        from tenbin.analyze.page import check_target, write_page
+
+        check_target(report, file)
     found = analyze_file(file, request)
     if report is not None:
-        from tenbin.analyze.page import write_page
-
         write_page(found, report)
     if json:
         from tenbin.analyze.output import to_json

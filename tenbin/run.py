@@ -9,7 +9,8 @@ import os
 import sqlite3
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+_GAP_DAYS = 7
 
 _DAGSTER_YAML = """\
 # Made by Tenbin; edit as you like. Runs, events and schedules lie beside this file in SQLite.
@@ -85,14 +87,19 @@ def run_workspace(
     definitions ask for it, whatever the range.
 
     Raises:
-        UserError: a definition, a file or an argument is wrong; the message says which and what to do.
+        UserError: a definition, a file or an argument is wrong; the message says which and what to do. Where
+            it concerns some experiments alone, the others are ready.
     """
-    first, last = _as_of_range(workspace, from_day, to_day)
+    ranges = _as_of_ranges(workspace, from_day, to_day)
     with _dagster(workspace) as dagster, _bars(console) as bars:
         ingestion = dagster.run("ingest", bars, "Landing files and definitions")
-        dagster.run("evidence", bars, f"Units and moments, as of {first} … {last}", str(first), str(last))
+        evidence = [
+            dagster.run("evidence", bars, f"Units and moments, as of {first} … {last}", str(first), str(last))
+            for first, last in ranges
+        ]
         experiments = dagster.experiments()
-        dagster.run("readouts", bars, "Results and reports", experiments[0], experiments[-1])
+        readouts = dagster.run("readouts", bars, "Results and reports", experiments[0], experiments[-1])
+        _refuse_failed([*evidence, readouts])
     return _summary(workspace, ingestion)
 
 
@@ -120,13 +127,13 @@ def prepare_dagster_home(workspace: Workspace) -> Path:
     return home
 
 
-def _as_of_range(
+def _as_of_ranges(
     workspace: Workspace, from_day: dt.date | None, to_day: dt.date | None
-) -> tuple[dt.date, dt.date]:
-    """First and last as-of day over all experiments, within what was asked for and before today.
+) -> list[tuple[dt.date, dt.date]]:
+    """The ranges of as-of days that experiments have, within what was asked for and before today, in order.
 
-    When nothing was asked for, days that were computed before are left out at the beginning: the engine looks
-    after them by itself, and Dagster takes a while to record each.
+    When nothing was asked for, days that were computed before are left out: the engine looks after them by
+    itself, and Dagster takes a while to record each. There is always a range, for it to do so.
     """
     if from_day and to_day and from_day > to_day:
         raise RunError(f"--from {from_day} lies after --to {to_day}; swap them")
@@ -148,9 +155,19 @@ def _as_of_range(
             f"no experiment has an as-of day between {from_day or starts} and {last}: "
             f"the first one starts on {starts}, and a day can be analysed when it is over"
         )
-    final = max(day for _, _, day in days)
-    begun = days if from_day else days - _computed_days(workspace)
-    return min((day for _, _, day in begun), default=final), final
+    wanted = days if from_day else days - _computed_days(workspace)
+    return _clusters({day for _, _, day in wanted} or {max(day for _, _, day in days)})
+
+
+def _clusters(days: AbstractSet[dt.date]) -> list[tuple[dt.date, dt.date]]:
+    """The first and last of days that lie together; a short gap costs less than a run of its own."""
+    clusters: list[tuple[dt.date, dt.date]] = []
+    for day in sorted(days):
+        if clusters and (day - clusters[-1][1]).days <= _GAP_DAYS:
+            clusters[-1] = (clusters[-1][0], day)
+        else:
+            clusters.append((day, day))
+    return clusters
 
 
 def _computed_days(workspace: Workspace) -> set[tuple[str, int, dt.date]]:
@@ -210,6 +227,23 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
+
+
+def _refuse_failed(runs: Sequence["dg.ExecuteInProcessResult"]) -> None:
+    """Say what stopped single experiments; the first reason of each is the one behind any others.
+
+    Raises:
+        RunError: there are such experiments.
+    """
+    from pipelines.spared import CHECK, FAILED
+
+    failed: dict[str, str] = {}
+    for run in runs:
+        for check in run.get_asset_check_evaluations():
+            if check.check_name == CHECK:
+                failed = msgspec.convert(check.metadata[FAILED].value, dict[str, str]) | failed
+    if failed:
+        raise RunError(f"{'; '.join(failed.values())} (every other experiment is up to date)")
 
 
 @contextmanager

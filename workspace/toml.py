@@ -13,6 +13,7 @@ from workspace.errors import UserError
 T = TypeVar("T")
 
 _DURATION = re.compile(r"([0-9]+)(d|h|m|s)")
+MAX_BYTES = 1 << 20  # a definition is text for people; a megabyte is somebody's mistake
 MAX_DURATION_S = 3650 * 86_400
 _MAX_DIGITS = 12
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -20,16 +21,20 @@ _PATH_SUFFIX = re.compile(r" - at `(?P<path>[^`]+)`$")
 
 
 def read_toml(path: Path, error: type[UserError]) -> dict[str, Any]:
-    """Parse one file; `error` is raised when it can't be read or is not TOML."""
+    """Parse one file; `error` is raised when it can't be read, is too large or is not TOML."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+        text = "" if len(content) > MAX_BYTES else content.decode("utf-8-sig")
     except FileNotFoundError:
         raise error(f"{path}: there is no such file") from None
     except (OSError, UnicodeDecodeError) as reason:
         raise error(f"{path}: can't be read ({reason}); it must be a readable UTF-8 text file") from None
+    if len(content) > MAX_BYTES:
+        raise error(f"{path}: is larger than {MAX_BYTES} bytes; definitions are text for people")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as reason:
+    except (ValueError, RecursionError) as reason:  # also numbers too long and arrays too deep for Python
         raise error(f"{path}: is not valid TOML: {reason}") from None
 
 

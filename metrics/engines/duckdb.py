@@ -67,6 +67,10 @@ class Engine:
             raise MetricsError("this engine has no lake to write to; make it with one")
         return self._lake
 
+    def plan(self, experiment: Experiment) -> UnitPlan:
+        """What is computed per unit of an experiment."""
+        return plan_units(experiment, self.metrics, self.workspace.timezone.key)
+
     # --- events and exposures → partials -------------------------------------------------------------------
 
     def refresh_unit_days(self, con: Connection, *, until: dt.date | None = None) -> StepReport:
@@ -119,7 +123,7 @@ class Engine:
             What was written to `unit_metrics` and to `moments`.
         """
         begun = time.perf_counter()
-        plan = plan_units(experiment, self.metrics)
+        plan = self.plan(experiment)
         stamps = self._stale_stamps(con, plan, days)
         if not stamps:
             nothing = StepReport(rows=0, sql="", seconds=time.perf_counter() - begun)
@@ -142,7 +146,7 @@ class Engine:
         numbers of millionths.
         """
         begun = time.perf_counter()
-        plan = plan_units(experiment, self.metrics)
+        plan = self.plan(experiment)
         sql = self._prepare(con, plan, as_of)
         rows = _units_as_of(con, plan, render(units.unit_metrics(plan)), as_of)
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
@@ -157,13 +161,13 @@ class Engine:
                 several currencies.
         """
         days = [as_of] if isinstance(as_of, dt.date) else sorted(set(as_of))
-        rows, _ = self._moments_of(con, plan_units(experiment, self.metrics), days)
+        rows, _ = self._moments_of(con, self.plan(experiment), days)
         return rows
 
     def write_unit_metrics(self, con: Connection, experiment: Experiment, as_of: dt.date) -> StepReport:
         """Write `unit_metrics_now` (as of `as_of`) to the lake, unless a later day is there already."""
         begun = time.perf_counter()
-        plan = plan_units(experiment, self.metrics)
+        plan = self.plan(experiment)
         query = units.published(plan)
         sql = render(query)
         latest = con.execute(
@@ -198,7 +202,7 @@ class Engine:
             con, "moments", sql, params=params, partition={"experiment": experiment.key}
         ).rows
         con.unregister("fresh_moments")
-        plan = plan_units(experiment, self.metrics)
+        plan = self.plan(experiment)
         return StepReport(
             rows=written, sql=render(moments.grouped_sums(plan)), seconds=time.perf_counter() - begun
         )
@@ -212,7 +216,7 @@ class Engine:
 
     def exclusions(self, con: Connection, experiment: Experiment, as_of: dt.date) -> list[Exclusion]:
         """Units and rows that are in no result as of `as_of`, by reason; reasons without any are left out."""
-        plan = plan_units(experiment, self.metrics)
+        plan = self.plan(experiment)
         found = [
             Exclusion(
                 reason=reason, count=con.execute(render(query), {"as_of": as_of}).fetchall()[0][0], of=of
@@ -223,7 +227,7 @@ class Engine:
 
     def sql_of(self, metric: Metric, experiment: Experiment | None = None) -> str:
         """The SQL behind a metric's numbers, for people: one statement from the lake's tables to its sums."""
-        return metric_sql(metric, experiment)
+        return metric_sql(metric, experiment, zone=self.workspace.timezone.key)
 
     # --- inside --------------------------------------------------------------------------------------------
 
@@ -243,9 +247,9 @@ class Engine:
 
     def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date) -> str:
         """Make what all as-of days up to `until` share; the SQL of everything that makes unit metrics."""
-        refuse_mixed_currencies(con, [planned.metric for planned in plan.metrics])
         enrolled, contributions = render(units.enrolled(plan)), render(units.contributions(plan))
         con.execute(f"CREATE OR REPLACE TEMP TABLE {units.ENROLLED} AS {enrolled}")
+        refuse_mixed_currencies(con, plan, until)
         try:
             con.execute(
                 f"CREATE OR REPLACE TEMP TABLE {units.CONTRIBUTIONS} AS {contributions}", {"until": until}

@@ -1,6 +1,7 @@
 """Definitions compiled to SQL: from one canonical form, as a tree, to the text that an engine runs."""
 
 import datetime as dt
+import functools
 
 import msgspec
 from sqlglot import exp
@@ -8,29 +9,15 @@ from sqlglot import exp
 from assignments.model import Experiment, MetricRoles, Phase, Segments
 from metrics.model import Metric
 from metrics.sql import moments, units
-from metrics.sql.plan import plan_units
+from metrics.sql.plan import UTC, plan_units
 from metrics.sql.tree import Dialect, render
 
-# Stands for an experiment that is not given; its texts, marked by a private character that no name may have,
-# come out as places to be bound.
-_MARK = "\ue000"
-_ANY = Experiment(
-    key=f"{_MARK}experiment",
-    environment=f"{_MARK}environment",
-    unit_type=f"{_MARK}unit_type",
-    control=f"{_MARK}control",
-    start=dt.date(2000, 1, 1),
-    phases=(
-        Phase(
-            from_=dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
-            weights={f"{_MARK}control": 1, f"{_MARK}treatment": 1},
-        ),
-    ),
-    metrics=MetricRoles(primary=()),
-)
+_MARK = "\ue000"  # a private character
 
 
-def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb") -> str:
+def metric_sql(
+    metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb", zone: str = UTC
+) -> str:
     """One readable statement from the lake's tables to a metric's sums, as of `$as_of`.
 
     The engine runs the same parts, for all metrics of an experiment at once.
@@ -39,10 +26,12 @@ def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Di
         metric: the metric.
         experiment: whose units; when absent, its key and the like stay places to be bound.
         dialect: of the text.
+        zone: the workspace's time zone.
     """
-    subject = experiment or _ANY
+    mark = _mark_of(metric)
+    subject = experiment or _any(mark)
     alone = msgspec.structs.replace(subject, metrics=MetricRoles(primary=(metric.name,)), segments=Segments())
-    plan = plan_units(alone, {metric.name: metric})
+    plan = plan_units(alone, {metric.name: metric}, zone)
     statement = moments.grouped_sums(plan)
     parts = {
         units.ENROLLED: units.enrolled(plan),
@@ -51,7 +40,7 @@ def metric_sql(metric: Metric, experiment: Experiment | None = None, dialect: Di
     }
     for name, part in reversed(parts.items()):
         statement = _with_first(statement, name, part)
-    return render(statement.transform(_unbind), dialect)
+    return render(statement.transform(functools.partial(_unbind, mark=None if experiment else mark)), dialect)
 
 
 def _with_first(statement: exp.Select, name: str, part: exp.Query) -> exp.Select:
@@ -61,11 +50,38 @@ def _with_first(statement: exp.Select, name: str, part: exp.Query) -> exp.Select
     return statement
 
 
-def _unbind(node: exp.Expr) -> exp.Expr:
+def _mark_of(metric: Metric) -> str:
+    """A text that the metric's definition does not have."""
+    definition = msgspec.json.encode(metric).decode()
+    mark = _MARK
+    while mark in definition:
+        mark += _MARK
+    return mark
+
+
+def _any(mark: str) -> Experiment:
+    """Stands for an experiment that is not given; its texts, marked, come out as places to be bound."""
+    return Experiment(
+        key=f"{mark}experiment",
+        environment=f"{mark}environment",
+        unit_type=f"{mark}unit_type",
+        control=f"{mark}control",
+        start=dt.date(2000, 1, 1),
+        phases=(
+            Phase(
+                from_=dt.datetime(2000, 1, 1, tzinfo=dt.UTC),
+                weights={f"{mark}control": 1, f"{mark}treatment": 1},
+            ),
+        ),
+        metrics=MetricRoles(primary=()),
+    )
+
+
+def _unbind(node: exp.Expr, mark: str | None) -> exp.Expr:
     if isinstance(node, exp.Placeholder) and node.name == "until":
         return exp.Placeholder(this="as_of")
-    if isinstance(node, exp.Literal) and node.is_string and _MARK in node.name:
-        fixed, _, name = node.name.partition(_MARK)
+    if mark is not None and isinstance(node, exp.Literal) and node.is_string and mark in node.name:
+        fixed, _, name = node.name.partition(mark)
         place = exp.Placeholder(this=name)
         return exp.DPipe(this=exp.Literal.string(fixed), expression=place) if fixed else place
     return node

@@ -1,17 +1,19 @@
 """SQL of what surrounds the results: who is counted, who is left out and why, and what looks wrong."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+import msgspec
 from sqlglot import exp
 
 from assignments.model import Experiment
 from assignments.sql import assigned_variant_sql
-from metrics.model import Measure
-from metrics.sql.exposures import in_enrolment, outside_enrolment, records, without_variant
+from metrics.sql.conditions import number_sql
+from metrics.sql.exposures import RECORDS, in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
-from metrics.sql.plan import Slot, UnitPlan
-from metrics.sql.tree import build, expression, fill_list
-from metrics.sql.units import ENROLLED, enrolled, happened
+from metrics.sql.plan import UTC, Slot, UnitPlan
+from metrics.sql.tree import build, column, expression, fill_list
+from metrics.sql.units import ENROLLED, enrolled, happened, local_day
 
 _OF_EXPERIMENT = (
     "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
@@ -54,17 +56,7 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
         ("only seen before the start or after the end", "units", outside_enrolment(experiment, zone)),
         ("without a variant", "rows", without_variant(experiment)),
     ]
-    slots = {(slot.measure.event, slot.measure.currency, slot.window_s): slot for slot in plan.slots}
-    counted += [
-        (
-            f'events "{slot.measure.event}" not in {slot.measure.currency}',
-            "rows",
-            _other_currencies(plan, slot),
-        )
-        for slot in slots.values()
-        if slot.measure.currency is not None and slot.before_s is None
-    ]
-    return counted
+    return counted + _other_currencies(plan) + _no_numbers(plan)
 
 
 def mixed_among_units(experiment: Experiment) -> exp.Select:
@@ -102,6 +94,35 @@ def rederived_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
     ).with_("seen", as_=seen)
 
 
+def sources_of_records(experiment: Experiment) -> exp.Select:
+    """The sources of exposures (or assignments), and whether they hold any of the experiment."""
+    return build(
+        "SELECT x.source, MAX(CASE WHEN x.experiment = $experiment THEN 1 ELSE 0 END) AS is_read "
+        f"FROM {RECORDS[experiment.population]} AS x GROUP BY x.source",
+        experiment=experiment.key,
+    )
+
+
+def sources_of_events(plan: UnitPlan) -> exp.Select:
+    """The sources of events, and whether they hold any that a metric counts."""
+    query = build(
+        "SELECT e.source, MAX(CASE WHEN e.event IN ($names) THEN 1 ELSE 0 END) AS is_read "
+        "FROM events AS e GROUP BY e.source"
+    )
+    fill_list(query, "names", sorted({measure.event for measure in plan.measures}))
+    return query
+
+
+def currencies(plan: UnitPlan, slots: Sequence[Slot]) -> exp.Select:
+    """What currencies the rows in slots of one measure state, the most frequent first; bound: `$until`."""
+    query = _events_of_units(plan, "e.currency, COUNT(*) AS n", slots[0].measure.event)
+    inside = exp.or_(*(exp.and_(matches(slot.measure, "e"), happened(slot)) for slot in slots))
+    query = query.where(
+        expression("e.occurred_on <= $until AND NOT e.currency IS NULL AND $inside", inside=inside)
+    )
+    return query.group_by("e.currency", dialect="duckdb").order_by("n DESC", "e.currency", dialect="duckdb")
+
+
 def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
     """How many units have an outcome of a primary metric in the hour before exposure, and in the hour after.
 
@@ -113,18 +134,23 @@ def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
     outcome = exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values()))
     around = build(
         "SELECT e.unit_key, u.exposed_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
-        "THEN CASE WHEN e.occurred_on = u.exposed_on - 1 THEN u.exposed_on END "
+        "THEN CASE WHEN $day = u.begins_on - 1 THEN u.exposed_on END "
         "WHEN e.occurred_at < u.exposed_at AND e.occurred_at >= u.exposed_at - INTERVAL '1' HOUR "
         "THEN u.exposed_on END) AS before_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
-        "THEN CASE WHEN e.occurred_on = u.exposed_on THEN u.exposed_on END "
+        "THEN CASE WHEN $day = u.begins_on THEN u.exposed_on END "
         "WHEN e.occurred_at >= u.exposed_at AND e.occurred_at < u.exposed_at + INTERVAL '1' HOUR "
         f"THEN e.occurred_on END) AS after_on FROM events AS e JOIN {ENROLLED} AS u "
         "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
-        "AND e.occurred_on BETWEEN u.exposed_on - 1 AND u.exposed_on + 1 AND $outcome "
+        "AND e.occurred_on BETWEEN u.exposed_on - $around AND u.exposed_on + $around AND $outcome "
         "GROUP BY e.unit_key, u.exposed_on",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
         outcome=outcome,
+        day=expression(
+            "CASE WHEN e.day_precision THEN e.occurred_on ELSE $day END",
+            day=local_day(plan, column("occurred_at", "e")),
+        ),
+        around=1 if plan.zone == UTC else 2,
     )
     query = build(
         "SELECT COUNT(*) FILTER (WHERE before_on <= $as_of) AS n_before, "
@@ -139,23 +165,77 @@ def _records_until(experiment: Experiment, zone: ZoneInfo, select: str) -> exp.S
     return query.where("NOT x.variant IS NULL AND x.occurred_on <= $as_of", dialect="duckdb")
 
 
-def _other_currencies(plan: UnitPlan, slot: Slot) -> exp.Select:
-    """Rows of the units' windows that state another currency than the metric's."""
-    wanted = slot.measure.currency
-    anyhow = Measure(event=slot.measure.event, where=slot.measure.where, value=slot.measure.value)
-    query = build(
-        f"SELECT COUNT(*) AS n FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
-        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.occurred_on <= $as_of "
-        "AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR u.second_on > $as_of) AND $other AND "
-        "$matches "
-        "AND $happened",
+def _other_currencies(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Rows of the units' windows that state another currency than the metrics'."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for slot in _after_exposure(plan):
+        if slot.measure.currency is not None:
+            slots.setdefault((slot.measure.event, slot.measure.currency), []).append(slot)
+    return [
+        (
+            f'events "{event}" not in {currency}',
+            "rows",
+            _rows_in_windows(plan, among, expression("e.currency <> $wanted", wanted=currency)),
+        )
+        for (event, currency), among in slots.items()
+    ]
+
+
+def _no_numbers(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Rows of the units' windows that have no number where a sum needs one."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for slot in _after_exposure(plan):
+        if slot.measure.value is not None:
+            slots.setdefault((slot.measure.event, slot.measure.value), []).append(slot)
+    return [
+        (
+            f'events "{event}" whose {field} is not a number',
+            "rows",
+            _rows_in_windows(plan, among, expression("$x IS NULL", x=number_sql(field, "e")), foreign=False),
+        )
+        for (event, field), among in slots.items()
+    ]
+
+
+def _after_exposure(plan: UnitPlan) -> list[Slot]:
+    return [slot for slot in plan.slots if slot.before_s is None]
+
+
+def _rows_in_windows(
+    plan: UnitPlan, slots: Sequence[Slot], test: exp.Expr, *, foreign: bool = True
+) -> exp.Select:
+    """How many events of analysed units pass a test and lie in one of the slots; each counts once.
+
+    Args:
+        plan: the experiment's plan.
+        slots: with equal events.
+        test: of a row `e`.
+        foreign: whether a slot's rows are also those of other currencies than its own.
+    """
+    inside = []
+    for slot in slots:
+        measure = msgspec.structs.replace(slot.measure, currency=None) if foreign else slot.measure
+        inside.append(exp.and_(matches(measure, "e"), happened(slot)))
+    query = _events_of_units(plan, "COUNT(*) AS n", slots[0].measure.event).where(
+        expression(
+            "e.occurred_on <= $as_of AND u.exposed_on <= $as_of AND (u.second_on IS NULL OR "
+            "u.second_on > $as_of) AND u.variant IN ($variants) AND $test AND $inside",
+            test=test,
+            inside=exp.or_(*inside),
+        )
+    )
+    fill_list(query, "variants", plan.experiment.variants)
+    return query.with_(ENROLLED, as_=enrolled(plan))
+
+
+def _events_of_units(plan: UnitPlan, select: str, event: str) -> exp.Select:
+    return build(
+        f"SELECT {select} FROM events AS e JOIN {ENROLLED} AS u ON u.unit_key = e.unit_key "
+        "WHERE e.unit_type = $unit_type AND e.environment = $environment AND e.event = $event",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
-        other=expression("e.currency <> $wanted", wanted=wanted),
-        matches=matches(anyhow, "e"),
-        happened=happened(slot),
+        event=event,
     )
-    return query.with_(ENROLLED, as_=enrolled(plan))
 
 
 def _first(experiment: Experiment, template: str) -> exp.Select:

@@ -10,6 +10,7 @@ from metrics.model import VALUED, Aggregate, Measure, Metric, metrics_of
 from metrics.sql.partials import stored_name
 
 DAY_S = 86_400
+UTC = "UTC"
 MICRO = 1_000_000  # values are DECIMAL(., 6): in millionths they are whole numbers
 
 
@@ -45,6 +46,7 @@ class UnitPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything that is computed per unit of an experiment."""
 
     experiment: Experiment
+    zone: str  # of the workspace: whose days are meant where one side of a comparison has only a date
     slots: tuple[Slot, ...]
     metrics: tuple[MetricColumns, ...]
 
@@ -73,15 +75,15 @@ class UnitPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return stored_name(slot.measure, self.experiment.environment)
 
 
-def plan_units(experiment: Experiment, metrics: Mapping[str, Metric]) -> UnitPlan:
-    """The plan of an experiment's metrics.
+def plan_units(experiment: Experiment, metrics: Mapping[str, Metric], zone: str) -> UnitPlan:
+    """The plan of an experiment's metrics, in a workspace of the time zone `zone`.
 
     Raises:
         MetricsError: the experiment names a metric that no file defines.
     """
     slots: list[Slot] = []
     planned = [_columns(metric, slots) for metric in metrics_of(experiment, metrics).values()]
-    return UnitPlan(experiment=experiment, slots=tuple(slots), metrics=tuple(planned))
+    return UnitPlan(experiment=experiment, zone=zone, slots=tuple(slots), metrics=tuple(planned))
 
 
 def measures_of(metrics: Sequence[Metric]) -> tuple[Measure, ...]:

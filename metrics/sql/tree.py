@@ -27,14 +27,26 @@ QUANTILE = "QUANTILE_DISC"
 JSON_OBJECT = "JSON_OBJECT"
 MICROSECONDS = "EPOCH_US"
 CHECKSUM = "HASH"  # of a row; another number in every engine
+ZONED = "TIMEZONE"  # the instant of a time without a zone, in a zone
 
 ALLOWED = frozenset(
     (
         *("AND", "OR", "CASE", "IF", "CAST", "TRY_CAST", "COALESCE", "NULLIF"),
-        *("COUNT", "SUM", "MIN", "MAX", "GROUPING", "ROW_NUMBER", "FIRST_VALUE", QUANTILE),
+        *(
+            "COUNT",
+            "SUM",
+            "MIN",
+            "MAX",
+            "LEAST",
+            "GREATEST",
+            "GROUPING",
+            "ROW_NUMBER",
+            "FIRST_VALUE",
+            QUANTILE,
+        ),
         *("CONTAINS", "STARTS_WITH", "ENDS_WITH", "REGEXP_LIKE", "REGEXP_EXTRACT", "SUBSTRING", "PAD", "MD5"),
         *("SPLIT", "TRANSFORM", "ARRAY_TO_STRING", JSON_TEXT, JSON_KIND, JSON_OBJECT, MICROSECONDS),
-        CHECKSUM,
+        *(CHECKSUM, ZONED),
     )
 )
 
@@ -190,5 +202,6 @@ _SPARK: dict[str, Callable[[list[exp.Expr]], exp.Expr]] = {
     JSON_OBJECT: lambda args: _call("TO_JSON", _call("NAMED_STRUCT", *args)),
     MICROSECONDS: lambda args: _call("UNIX_MICROS", *args),
     CHECKSUM: lambda args: _call("XXHASH64", *args),
+    ZONED: lambda args: _call("TO_UTC_TIMESTAMP", args[1], args[0]),
     QUANTILE: _exact_quantile,
 }

@@ -6,16 +6,18 @@
 - `unit_metrics_now`: the days up to an as-of day added up, a row per unit that is analysed.
 
 Windows are `[exposed_at, exposed_at + window)`. Where the exposure or the event has only a date, days are
-compared: `[exposure day, exposure day + window)` with the window in begun days.
+compared: `[exposure day, exposure day + window)` with the window in begun days. An instant's day is then the
+one of the workspace's time zone; the days that rows are kept by (`occurred_on`, `exposed_on`) are UTC's.
 """
 
 from sqlglot import exp
 
 from metrics.sql.partials import matches, value_of
-from metrics.sql.plan import MICRO, Slot, UnitColumn, UnitPlan, days_of
+from metrics.sql.plan import MICRO, UTC, Slot, UnitColumn, UnitPlan, days_of
 from metrics.sql.tree import (
     JSON_OBJECT,
     JSON_TEXT,
+    ZONED,
     alias,
     build,
     column,
@@ -43,15 +45,20 @@ def enrolled(plan: UnitPlan) -> exp.Select:
     query = build(
         "SELECT f.unit_key, f.unit_id, f.variant, f.phase, f.exposed_at, f.day_precision, "
         "CAST(f.exposed_at AS DATE) AS exposed_on, CAST(f.second_variant_at AS DATE) AS second_on, "
-        "CAST(f.exposed_at AS DATE) + CASE WHEN f.day_precision THEN 0 ELSE 1 END AS counts_from "
+        "$begins_at AS begins_at, $begins_on AS begins_on, "
+        "LEAST($begins_on, CAST($begins_at AS DATE)) AS counts_from, "
+        "GREATEST($begins_on, $whole) AS whole_from "
         "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration",
+        begins_at=_begins_at(plan),
+        begins_on=_begins_on(plan),
+        whole=_first_whole_day(_begins_at(plan)),
         experiment=experiment.key,
         iteration=experiment.iteration,
     )
     for window_s in plan.windows:
-        query = query.select(*_window_columns(window_s), copy=False)
+        query = query.select(*_window_columns(plan, window_s), copy=False)
     for before_s in plan.pre_periods:
-        query = query.select(*_before_columns(before_s), copy=False)
+        query = query.select(*_before_columns(plan, before_s), copy=False)
     for number, dimension in enumerate(plan.segments):
         if dimension in experiment.segments.from_exposure:
             value = function(JSON_TEXT, column("attributes", "f"), pointer([dimension]))
@@ -134,24 +141,73 @@ def happened(slot: Slot) -> exp.Expr:
     """Whether the event `e` lies in the slot of the unit `u`, whatever the day."""
     if slot.before_s is not None:
         return expression(
-            "CASE WHEN u.day_precision OR e.day_precision "
-            "THEN e.occurred_on < u.exposed_on AND e.occurred_on >= u.exposed_on - $days "
-            "ELSE e.occurred_at < u.exposed_at AND e.occurred_at >= $begin END",
+            "CASE WHEN e.day_precision "
+            "THEN e.occurred_on < u.begins_on AND e.occurred_on >= u.begins_on - $days "
+            "ELSE e.occurred_at < u.begins_at AND e.occurred_at >= $begin END",
             days=days_of(slot.before_s),
             begin=column(f"before_at_{slot.before_s}", "u"),
         )
     if slot.window_s is None:
         return expression(
-            "CASE WHEN u.day_precision OR e.day_precision THEN e.occurred_on >= u.exposed_on "
-            "ELSE e.occurred_at >= u.exposed_at END"
+            "CASE WHEN e.day_precision THEN e.occurred_on >= u.begins_on "
+            "ELSE e.occurred_at >= u.begins_at END"
         )
     return expression(
-        "CASE WHEN u.day_precision OR e.day_precision "
-        "THEN e.occurred_on >= u.exposed_on AND e.occurred_on < u.exposed_on + $days "
-        "ELSE e.occurred_at >= u.exposed_at AND e.occurred_at < $end END",
+        "CASE WHEN e.day_precision "
+        "THEN e.occurred_on >= u.begins_on AND e.occurred_on < u.begins_on + $days "
+        "ELSE e.occurred_at >= u.begins_at AND e.occurred_at < $end END",
         days=days_of(slot.window_s),
         end=column(f"ends_at_{slot.window_s}", "u"),
     )
+
+
+def local_day(plan: UnitPlan, instant: exp.Expr) -> exp.Expr:
+    """The day of an instant in the workspace's time zone."""
+    if plan.zone == UTC:
+        return exp.cast(instant, "DATE")
+    return exp.cast(exp.AtTimeZone(this=instant, zone=literal(plan.zone)), "DATE")
+
+
+def _midnight(plan: UnitPlan, day: exp.Expr) -> exp.Expr:
+    """The instant at which a day of the workspace's time zone begins."""
+    if plan.zone == UTC:
+        return exp.cast(day, "TIMESTAMPTZ")
+    return function(ZONED, literal(plan.zone), exp.cast(day, "TIMESTAMP"))
+
+
+def _begins_on(plan: UnitPlan) -> exp.Expr:
+    """The day of exposure: the date that was recorded, or the instant's day."""
+    if plan.zone == UTC:
+        return expression("CAST(f.exposed_at AS DATE)")
+    return expression(
+        "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) ELSE $day END",
+        day=local_day(plan, column("exposed_at", "f")),
+    )
+
+
+def _begins_at(plan: UnitPlan) -> exp.Expr:
+    """The instant of exposure, or the one at which its day begins."""
+    if plan.zone == UTC:
+        return column("exposed_at", "f")
+    return _at(plan, "f.exposed_at", 0)
+
+
+def _at(plan: UnitPlan, instant: str, days: int, length: exp.Expr | None = None) -> exp.Expr:
+    """`instant` for a unit whose exposure is one, else midnight so many days from the exposure's date."""
+    day = expression("CAST(f.exposed_at AS DATE)")
+    if days:
+        day = expression("$day + $days", day=day, days=days)
+    places = {} if length is None else {"length": length}
+    return expression(
+        f"CASE WHEN f.day_precision THEN $midnight ELSE {instant} END",
+        midnight=_midnight(plan, day),
+        **places,
+    )
+
+
+def _first_whole_day(instant: exp.Expr) -> exp.Expr:
+    """The first day that begins at an instant or after it."""
+    return expression("CAST($instant - INTERVAL '1' MICROSECOND AS DATE) + 1", instant=instant)
 
 
 def _segments_json(plan: UnitPlan) -> exp.Expr:
@@ -163,38 +219,33 @@ def _segments_json(plan: UnitPlan) -> exp.Expr:
     return exp.cast(function(JSON_OBJECT, *pairs), "VARCHAR")
 
 
-def _window_columns(window_s: int) -> list[exp.Expr]:
-    """When a window ends, its last day (the first one after it at day precision), when the unit is mature."""
-    exact = expression("f.exposed_at + $length", length=_seconds(window_s))
-    ends_on = expression(
-        "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) + $days ELSE CAST($exact AS DATE) END",
-        days=days_of(window_s),
-        exact=exact,
-    )
-    # Over by the end of day D: the last microsecond of the window lies on D or before.
+def _window_columns(plan: UnitPlan, window_s: int) -> list[exp.Expr]:
+    """When a window ends, the first day from which days are not whole in it, and its last day.
+
+    A unit is mature on the last day: the window is over by its end.
+    """
+    end = _at(plan, "f.exposed_at + $length", days_of(window_s), _seconds(window_s))
+    ends_on = expression("$day + $days", day=_begins_on(plan), days=days_of(window_s))
+    whole_until = expression("LEAST($ends_on, CAST($end AS DATE))", ends_on=ends_on, end=end)
     mature_on = expression(
-        "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) + $days ELSE CAST($last AS DATE) END",
-        days=days_of(window_s) - 1,
-        last=expression("$end - INTERVAL '1' MICROSECOND", end=exact),
+        "GREATEST($ends_on - 1, CAST($end - INTERVAL '1' MICROSECOND AS DATE))", ends_on=ends_on, end=end
     )
     return [
-        alias(exact, f"ends_at_{window_s}"),
-        alias(ends_on, f"ends_on_{window_s}"),
+        alias(end, f"ends_at_{window_s}"),
+        alias(whole_until, f"whole_until_{window_s}"),
         alias(mature_on, f"mature_on_{window_s}"),
     ]
 
 
-def _before_columns(before_s: int) -> list[exp.Expr]:
+def _before_columns(plan: UnitPlan, before_s: int) -> list[exp.Expr]:
     """When a period before exposure begins, its first day, and the first day that counts whole."""
-    exact = expression("f.exposed_at - $length", length=_seconds(before_s))
-    whole = expression(
-        "CASE WHEN f.day_precision THEN CAST(f.exposed_at AS DATE) - $days ELSE CAST($exact AS DATE) + 1 END",
-        days=days_of(before_s),
-        exact=exact,
-    )
+    begin = _at(plan, "f.exposed_at - $length", -days_of(before_s), _seconds(before_s))
+    begins_on = expression("$day - $days", day=_begins_on(plan), days=days_of(before_s))
+    first = expression("LEAST($begins_on, CAST($begin AS DATE))", begins_on=begins_on, begin=begin)
+    whole = expression("GREATEST($begins_on, $whole)", begins_on=begins_on, whole=_first_whole_day(begin))
     return [
-        alias(exact, f"before_at_{before_s}"),
-        alias(exp.cast(exact, "DATE"), f"before_on_{before_s}"),
+        alias(begin, f"before_at_{before_s}"),
+        alias(first, f"before_on_{before_s}"),
         alias(whole, f"before_from_{before_s}"),
     ]
 
@@ -243,26 +294,29 @@ def _inside(slot: Slot) -> exp.Expr:
     """Whether the whole day `d` lies in the slot."""
     if slot.before_s is not None:
         begin = column(f"before_from_{slot.before_s}", "u")
-        return expression("d.occurred_on < u.exposed_on AND d.occurred_on >= $begin", begin=begin)
+        return expression("d.occurred_on < u.counts_from AND d.occurred_on >= $begin", begin=begin)
     if slot.window_s is None:
-        return expression("d.occurred_on >= u.counts_from")
-    end = column(f"ends_on_{slot.window_s}", "u")
-    return expression("d.occurred_on >= u.counts_from AND d.occurred_on < $end", end=end)
+        return expression("d.occurred_on >= u.whole_from")
+    end = column(f"whole_until_{slot.window_s}", "u")
+    return expression("d.occurred_on >= u.whole_from AND d.occurred_on < $end", end=end)
 
 
 def _boundary(plan: UnitPlan) -> exp.Select:
-    days = [column("exposed_on", "u")]
-    days += [column(f"ends_on_{window_s}", "u") for window_s in plan.windows]
-    days += [column(f"before_on_{before_s}", "u") for before_s in plan.pre_periods]
+    boundaries = [_EXPOSURE_DAYS]
+    boundaries += [_end_days(window_s) for window_s in plan.windows]
+    boundaries += [_days_before(before_s) for before_s in plan.pre_periods]
     query = build(
         f"SELECT e.unit_key, e.occurred_on AS day FROM events AS e JOIN {ENROLLED} AS u "
         "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
-        "AND e.event IN ($names) AND e.occurred_on <= $until AND NOT u.day_precision AND $on_boundary "
+        "AND e.event IN ($names) AND e.occurred_on <= $until AND $on_boundary "
         "GROUP BY e.unit_key, e.occurred_on",
         unit_type=plan.experiment.unit_type,
         environment=plan.experiment.environment,
-        on_boundary=column("occurred_on", "e").isin(*days),
+        on_boundary=exp.or_(*boundaries),
     )
+    if plan.zone == UTC:
+        # A date's bounds are then bounds of days, so that its unit needs no event again.
+        query = query.where("NOT u.day_precision", dialect="duckdb", copy=False)
     fill_list(query, "names", sorted({measure.event for measure in plan.measures}))
     for number, slot in enumerate(plan.slots):
         counts = exp.and_(matches(slot.measure, "e"), _own_boundary(slot), happened(slot))
@@ -277,13 +331,31 @@ def _boundary(plan: UnitPlan) -> exp.Select:
 
 
 def _own_boundary(slot: Slot) -> exp.Expr:
-    """Whether the event's day is one that the slot does not take from `unit_days`."""
-    days = [column("exposed_on", "u")]
+    """Whether the event's day is one of which a part may lie in the slot: it is not in `_inside`."""
     if slot.before_s is not None:
-        days.append(column(f"before_on_{slot.before_s}", "u"))
-    elif slot.window_s is not None:
-        days.append(column(f"ends_on_{slot.window_s}", "u"))
-    return column("occurred_on", "e").isin(*days)
+        return exp.or_(_EXPOSURE_DAYS, _days_before(slot.before_s))
+    if slot.window_s is not None:
+        return exp.or_(_EXPOSURE_DAYS, _end_days(slot.window_s))
+    return _EXPOSURE_DAYS
+
+
+_EXPOSURE_DAYS = expression("e.occurred_on >= u.counts_from AND e.occurred_on < u.whole_from")
+
+
+def _end_days(window_s: int) -> exp.Expr:
+    return expression(
+        "e.occurred_on >= $whole_until AND e.occurred_on <= $last",
+        whole_until=column(f"whole_until_{window_s}", "u"),
+        last=column(f"mature_on_{window_s}", "u"),
+    )
+
+
+def _days_before(before_s: int) -> exp.Expr:
+    return expression(
+        "e.occurred_on >= $first AND e.occurred_on < $whole",
+        first=column(f"before_on_{before_s}", "u"),
+        whole=column(f"before_from_{before_s}", "u"),
+    )
 
 
 def _total(unit_column: UnitColumn) -> exp.Expr:

@@ -1,5 +1,7 @@
 """Moments → results → reports, per experiment; many experiments run in one step."""
 
+from collections.abc import Iterator
+
 import dagster as dg
 
 from lake.warehouse import publish
@@ -7,6 +9,7 @@ from metrics.evidence import headline_markdown, latest_as_of
 from metrics.results import refresh_results
 from pipelines.partitions import ONE_RUN, RETRY, experiment_partitions
 from pipelines.resources import WorkspaceResource, now, stepwise
+from pipelines.spared import check_of, spared, spec_of
 from reports.assemble import write_index, write_report
 
 
@@ -18,26 +21,33 @@ from reports.assemble import write_index, write_report
     retry_policy=RETRY,
     group_name="evidence",
     kinds={"scipy", "deltalake"},
+    check_specs=[spec_of("results")],
 )
-def results(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
+def results(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> Iterator[dg.MaterializeResult[None]]:
     """Estimates, intervals, tests and verdicts of every as-of day; a changed past day gets a revision."""
     tables, rows = [], 0
+    failed: dict[str, str] = {}
     with workspace.writer() as session:
         for experiment in stepwise(session.chosen(context.partition_keys)):
-            report = refresh_results(session.con, session.engine, experiment, now=now())
+            report = None
+            with spared(experiment, failed):
+                report = refresh_results(session.con, session.engine, experiment, now=now())
             if report is None:
-                context.log.info("%s: no as-of day yet", experiment.key)
+                context.log.info("%s: %s", experiment.key, failed.get(experiment.key, "no as-of day yet"))
                 continue
             rows += report.rows
             tables.append(f"### {experiment.key}: {report.decision.verdict}\n\n{report.decision.sentence}\n")
             tables.append(headline_markdown(report.latest))
             context.log.info("%s: %s", experiment.key, report.decision.sentence)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "dagster/row_count": session.row_count("results"),
                 "rows written": rows,
                 "results": dg.MetadataValue.md("\n".join(tables)),
-            }
+            },
+            check_results=[check_of(failed)],
         )
 
 
@@ -57,7 +67,7 @@ def reports(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> 
             for experiment in stepwise(session.chosen(context.partition_keys))
             if latest_as_of(session.con, experiment) is not None
         }
-        index = write_index(session.workspace, session.experiments)
+        index = write_index(session.con, session.engine, session.experiments)
         publish(session.workspace)
     links = "\n".join(f"- [{key}]({page.as_uri()})" for key, page in pages.items())
     return dg.MaterializeResult(

@@ -12,6 +12,7 @@ from metrics.analysis import as_of_days
 from metrics.steps import StepReport
 from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
 from pipelines.resources import Session, WorkspaceResource, stepwise
+from pipelines.spared import check_of, spared, spec_of
 
 _KINDS = {"duckdb", "deltalake"}
 
@@ -27,7 +28,9 @@ _KINDS = {"duckdb", "deltalake"}
 def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Per unit, day and measure: how many events, what sum. Shared by all experiments."""
     with workspace.writer() as session:
-        report = session.engine.refresh_unit_days(session.con, until=_range(context)[1])
+        # Stored as-of days are brought up to date too, whatever the range; so they need all of their days.
+        until = max(_range(context)[1], session.latest_stored_day() or dt.date.min)
+        report = session.engine.refresh_unit_days(session.con, until=until)
         return dg.MaterializeResult(metadata=_metadata(session, "unit_days", report))
 
 
@@ -65,29 +68,36 @@ def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
             partitions_def=as_of_partitions,
         ),
     ],
+    check_specs=[spec_of("moments")],
     backfill_policy=ONE_RUN,
     retry_policy=RETRY,
 )
 def units_to_moments(
     context: dg.AssetExecutionContext, workspace: WorkspaceResource
 ) -> Iterator[dg.MaterializeResult[None]]:
-    """Bring every experiment to the as-of days of this run.
+    """Bring every experiment to the as-of days of this run, and what it has of other days up to date.
 
     One step for both tables, because unit metrics are kept for the latest day only and moments for all.
     """
     first, last = _range(context)
     units, moments = [], []
+    failed: dict[str, str] = {}
     with workspace.writer() as session:
         for experiment in stepwise(list(session.experiments.values())):
             days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
-            if days:
+            with spared(experiment, failed):
                 unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
                 units.append(unit_report)
                 moments.append(moment_report)
-                context.log.info("%s: %d as-of days to %s", experiment.key, len(days), days[-1])
-        for table, reports in (("unit_metrics", units), ("moments", moments)):
-            metadata = _metadata(session, table, StepReport.total(reports))
-            yield dg.MaterializeResult(asset_key=table, metadata=metadata)
+                context.log.info("%s: %d as-of days in this range", experiment.key, len(days))
+        yield dg.MaterializeResult(
+            asset_key="unit_metrics", metadata=_metadata(session, "unit_metrics", StepReport.total(units))
+        )
+        yield dg.MaterializeResult(
+            asset_key="moments",
+            metadata=_metadata(session, "moments", StepReport.total(moments)),
+            check_results=[check_of(failed)],
+        )
 
 
 def _range(context: dg.AssetExecutionContext) -> tuple[dt.date, dt.date]:

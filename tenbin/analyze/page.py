@@ -7,11 +7,36 @@ import msgspec
 import tomli_w
 
 from reports.readout import Check, CheckStatus, Exclusion, InputFile, MetricDefinition, Readout
-from reports.single import render_single
+from reports.single import is_single, render_single
 from tenbin.analyze.answer import Answer
+from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.request import MetricSpec
 
 _CHUNK = 1 << 20
+
+
+def check_target(out: Path, file: Path) -> None:
+    """Refuse to write the page over the file that is analysed, or over anything else that is no such page.
+
+    Raises:
+        AnalyzeError: `out` is there, and is something else.
+    """
+    try:
+        if not out.exists():
+            return
+        if out.is_dir():
+            raise AnalyzeError(f"--report {out}: is a directory; name a file in it, as in report.html")
+        if file.exists() and out.samefile(file):
+            raise AnalyzeError(f"--report {out}: is the file to analyse; give the report a name of its own")
+        if not is_single(out):
+            raise AnalyzeError(
+                f"--report {out}: is there already and is no report of `tenbin analyze`; remove it or give "
+                "another name"
+            )
+    except OSError as reason:
+        raise AnalyzeError(
+            f"--report {out}: can't be looked at ({reason.strerror or reason}); give another name"
+        ) from None
 
 
 def write_page(found: Answer, out: Path) -> Path:

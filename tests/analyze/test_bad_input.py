@@ -108,6 +108,43 @@ def test_a_report_that_can_not_be_written(run, file):
     assert done.err.count("\n") == 1
 
 
+def test_a_report_never_takes_the_place_of_what_it_is_about(run, file):
+    path = file("data.csv", GOOD)
+    link = path.with_name("link.csv")
+    link.symlink_to(path)
+    for out in (path, link, path.parent / "." / "data.csv"):
+        done = run(path, *OPTIONS, "--report", out)
+        assert (done.code, done.out) == (2, "")
+        assert done.err == (
+            f"tenbin: --report {out}: is the file to analyse; give the report a name of its own\n"
+        )
+    assert path.read_bytes() == GOOD
+
+
+@pytest.mark.parametrize("content", [GOOD, b"", b"<!doctype html>\n<title>My own page</title>"])
+def test_a_report_never_takes_the_place_of_something_else(run, file, content):
+    path, out = file("data.csv", GOOD), file("thesis.html", content)
+    done = run(path, *OPTIONS, "--report", out)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"tenbin: --report {out}: is there already and is no report of `tenbin analyze`; remove it or give "
+        "another name\n"
+    )
+    assert out.read_bytes() == content
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", ""])
+def test_a_report_that_is_a_directory(run, file, monkeypatch, out):
+    path = file("data.csv", GOOD)
+    monkeypatch.chdir(path.parent)
+    done = run(path, *OPTIONS, "--report", out)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"tenbin: --report {out or '.'}: is a directory; name a file in it, as in report.html\n"
+    )
+    assert [entry.name for entry in path.parent.iterdir()] == ["data.csv"]
+
+
 @pytest.mark.parametrize("name", ["data.xlsx", "data", "data.parquet.gz", "data.gz"])
 def test_a_name_that_does_not_say_what_it_is(run, file, name):
     path = file(name, GOOD)

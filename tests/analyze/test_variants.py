@@ -81,8 +81,10 @@ def test_weights_are_relative_and_names_may_hold_their_marks(analyze, table):
         ),
         (
             "A=1,B=1e-7,C=1,D=1",
-            'variant "A" has weight 1 and "B" has 1e-07; '
-            + "the largest may be at most 1,000,000 times the smallest",
+            (
+                'variant "A" has weight 1 and "B" has 1e-07; the largest may be at most 1,000,000 times '
+                "the smallest"
+            ),
         ),
         ("A=1,B=1", 'variant "C" of {path} has no weight; give one to each of A, B, C, D'),
         ("A=1,B=1,C=1,D=1,E=1", '{path} has no variant "E"; known: A, B, C, D'),

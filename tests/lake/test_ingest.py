@@ -93,6 +93,21 @@ def test_the_same_id_is_another_record_beyond_dedup_days_or_under_another_name(s
     assert shop.query("SELECT count(*) FROM events") == [(3,)]
 
 
+@pytest.mark.parametrize("apart", range(-5, 6))
+@pytest.mark.parametrize("dedup_days", [3, 0])
+def test_a_record_is_found_again_on_days_around(shop, apart, dedup_days):
+    """The lake has it on day 10; it comes again, received earlier, with a day of its own."""
+    shop.configure("", f"dedup_days = {dedup_days}")
+    shop.land("events", "a.ndjson", [event(1, day=10, received_at="2026-01-20T00:00:00Z"), event(2, day=10)])
+    ingest(shop.workspace)
+    shop.land("events", "b.ndjson", [event(1, day=10 + apart, received_at="2026-01-19T00:00:00Z")])
+    report = ingest(shop.workspace)
+    found = [day for (day,) in shop.query("SELECT day(occurred_on) FROM events WHERE event_id = 'id-1'")]
+    assert sorted(found) == sorted({10 + apart} if abs(apart) <= dedup_days else {10, 10 + apart})
+    touched = {10, 10 + apart} if abs(apart) <= dedup_days else {10 + apart}
+    assert {day.day for day in report.days["events"]} == touched
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_order_of_arrival_changes_no_row(shop, tmp_path, seed):
     rng = random.Random(seed)  # noqa: S311

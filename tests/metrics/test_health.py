@@ -97,8 +97,45 @@ def test_exposures_recorded_after_their_outcomes_are_noticed(bench, experiment_o
     ],
 )
 def test_duplicates_and_quarantine_are_graded_by_their_share(bench, rows, quarantined, repeated, expected):
-    bench.insert("ingested", [{"rows": rows, "quarantined": quarantined, "duplicates": repeated}])
+    bench.insert(
+        "ingested",
+        [{"source": "s", "kind": "events", "rows": rows, "quarantined": quarantined, "duplicates": repeated}],
+    )
     assert tuple(finding.status for finding in checks.lake_findings(bench.con)) == expected
+
+
+def test_a_bad_source_is_neither_hidden_by_good_ones_nor_held_against_others(bench, experiment_of):
+    engine = bench.engine(BOUGHT)
+    banner, search = experiment_of("bought"), experiment_of("bought", key="search")
+    bench.exposure(1, AT, "A", source="banner_log")
+    bench.exposure(1, AT, "A", source="search_log", experiment="search")
+    bench.event(1, AT, source="shop")
+    bench.event(1, AT, source="crm", event="call")
+    bench.prepare(engine, banner, search)
+    ingested = {  # source → kind, rows, quarantined
+        "banner_log": ("exposures", 3_000, 1_000),
+        "search_log": ("exposures", 3_000, 0),
+        "shop": ("events", 300_000, 1_000),
+        "crm": ("events", 100, 100),
+        "people": ("units", 100, 100),
+    }
+    bench.insert(
+        "ingested",
+        [
+            {"source": source, "kind": kind, "rows": rows, "quarantined": quarantined, "duplicates": 0}
+            for source, (kind, rows, quarantined) in ingested.items()
+        ],
+    )
+    finding = found(bench, engine, banner)["quarantine_share"]
+    assert finding.status == Outcome.FAILED
+    assert finding.message.startswith('1,000 of 3,000 rows (33.33%) of source "banner_log" (exposures)')
+    assert finding.numbers == {"rows": 303_000, "quarantined": 2_000, "share": 1 / 3}
+    assert found(bench, engine, search)["quarantine_share"].status == Outcome.PASSED
+    everything = checks.quarantine_share(bench.con)
+    assert (everything.status, everything.numbers["share"]) == (Outcome.FAILED, 1.0)
+    unread = {"source": "unread", "kind": "exposures", "rows": 50, "quarantined": 50, "duplicates": 0}
+    bench.insert("ingested", [unread])
+    assert found(bench, engine, search)["quarantine_share"].status == Outcome.FAILED
 
 
 def test_other_currencies_are_left_out_and_counted(bench, experiment_of):
@@ -116,12 +153,80 @@ def test_other_currencies_are_left_out_and_counted(bench, experiment_of):
     ]
 
 
+def test_rows_in_other_currencies_are_counted_once_over_all_metrics(bench, experiment_of):
+    """Two metrics of one event, with filters that overlap: neither hides the other's rows."""
+    japan = {"field": "properties.country", "op": "equals", "value": "JP"}
+    dear = {"field": "value", "op": "gte", "value": 50}
+    metrics = [
+        Metric(name=name, kind="revenue", event="purchase", currency="JPY", window="2d", where=where)
+        for name, where in (("in_japan", japan), ("dear", dear))
+    ]
+    engine, experiment = bench.engine(*metrics), experiment_of("in_japan", "dear")
+    bench.exposure(1, AT, "A")
+    for country, value in [("JP", 1), ("JP", 99), ("US", 99), ("US", 1), ("JP", 2)]:
+        properties = f'{{"country": "{country}"}}'
+        bench.event(1, AT, currency="EUR", value=value, properties=properties)
+    bench.prepare(engine, experiment)
+    assert [(e.reason, e.count) for e in engine.exclusions(bench.con, experiment, DAY)] == [
+        ('events "purchase" not in JPY', 4)
+    ]
+
+
+def test_values_that_are_no_number_are_counted(bench, experiment_of):
+    spend = Metric(name="spend", kind="sum", event="purchase", value="properties.amount", window="2d")
+    engine, experiment = bench.engine(spend), experiment_of("spend")
+    bench.exposure(1, AT, "A")
+    bench.exposure(2, AT, "ghost")
+    for properties in (
+        '{"amount": "much"}',
+        '{"amount": 2.5}',
+        "{}",
+        '{"amount": "3.25"}',
+        '{"amount": 1e40}',
+    ):
+        bench.event(1, AT, properties=properties)
+    bench.event(1, AT - MINUTE, properties='{"amount": "before"}')
+    bench.event(2, AT, properties='{"amount": "not analysed"}')
+    bench.prepare(engine, experiment)
+    assert bench.cells(engine, experiment, DAY + dt.timedelta(days=3))["spend", "A", None].moments.mean == (
+        5.75,
+    )
+    found = {e.reason: e.count for e in engine.exclusions(bench.con, experiment, DAY)}
+    assert found['events "purchase" whose properties.amount is not a number'] == 3
+
+
 def test_currencies_are_never_added(bench, experiment_of):
+    spend = Metric(name="spend", kind="revenue", event="purchase", window="1d", covariate="1d")
+    engine, experiment = bench.engine(spend), experiment_of("spend")
+    bench.exposure(1, AT, "A")
     bench.event(1, AT, currency="JPY", value=1)
-    bench.event(1, AT, currency="EUR", value=1)
-    engine = bench.engine(Metric(name="spend", kind="revenue", event="purchase"))
-    with pytest.raises(MetricsError, match=r'"spend".*2 currencies \(EUR, JPY\).*currency = "EUR"'):
-        engine.moments(bench.con, experiment_of("spend"), DAY)
+    bench.event(1, AT - MINUTE, currency="EUR", value=1)
+    bench.prepare(engine, experiment)
+    refused = r'"spend".*"banner".*2 currencies \(EUR, JPY\).*currency = "EUR"'
+    with pytest.raises(MetricsError, match=refused):
+        engine.moments(bench.con, experiment, DAY)
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        {"unit": 1, "environment": "staging"},
+        {"unit": 1, "unit_type": "device"},
+        {"unit": 1, "event": "refund"},
+        {"unit": 1, "at": AT + 24 * 60 * MINUTE},
+        {"unit": 2},
+    ],
+)
+def test_a_stray_currency_that_no_sum_would_meet_stops_nothing(bench, experiment_of, stray):
+    spend = Metric(name="spend", kind="revenue", event="purchase", window="1d")
+    engine, experiment = bench.engine(spend), experiment_of("spend")
+    bench.exposure(1, AT, "A")
+    bench.event(1, AT, currency="JPY", value=7)
+    bench.event(**{"at": AT, "currency": "EUR", "value": 1} | stray)
+    bench.prepare(engine, experiment)
+    validate(bench.con, {"spend": spend}, [experiment])
+    later = DAY + dt.timedelta(days=3)
+    assert bench.cells(engine, experiment, later)["spend", "A", None].moments.mean == (7.0,)
 
 
 def test_definitions_are_held_against_the_data(bench, experiment_of):
@@ -139,6 +244,18 @@ def test_definitions_are_held_against_the_data(bench, experiment_of):
     )
     with pytest.raises(MetricsError, match=r'"properties\.cuntry".*did you mean "properties\.country"\?'):
         validate(bench.con, {"spend": ratio}, [experiment_of("spend")])
+
+
+def test_a_sum_over_events_without_any_number_is_refused(bench, experiment_of):
+    bench.event(1, AT, properties='{"amount": "much"}')
+    for field, fault in (("properties.amount", "properties.amount"), ("value", "value")):
+        spend = Metric(name="spend", kind="sum", event="purchase", value=field)
+        with pytest.raises(MetricsError, match=rf'"spend".*no event "purchase" has a number in "{fault}"'):
+            validate(bench.con, {"spend": spend}, [experiment_of("spend")])
+    bench.event(1, AT, properties='{"amount": "12.5"}', value=3)
+    for field in ("properties.amount", "value"):
+        spend = Metric(name="spend", kind="sum", event="purchase", value=field)
+        validate(bench.con, {"spend": spend}, [experiment_of("spend")])
 
 
 def test_definitions_are_not_held_against_an_empty_lake(bench, experiment_of):

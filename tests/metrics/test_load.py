@@ -80,6 +80,7 @@ def test_what_is_written_is_what_is_read(write):
 BASE = 'kind = "conversion"\nevent = "purchase"\n'
 WRONG = {
     "not toml": ("[a", "not valid TOML"),
+    "a megabyte": ("# " + "x" * (1 << 20), "is larger than 1048576 bytes"),
     "no table": ("a = 1", r"\[a\]: a metric is a table"),
     "no kind": ('[a]\nevent = "x"', 'key "kind" is missing; allowed: conversion'),
     "unknown kind": ('[a]\nkind = "konversion"\nevent = "x"', r"is 'konversion'; allowed: conversion"),

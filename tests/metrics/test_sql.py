@@ -4,6 +4,7 @@ import datetime as dt
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlglot
 
@@ -40,7 +41,8 @@ def statements(experiment_of):
     experiment = experiment_of(
         *METRICS, from_exposure=["device"], from_units=["国"], end=dt.date(2026, 2, 6), key="対照's"
     )
-    plan = plan_units(experiment, METRICS)
+    plan = plan_units(experiment, METRICS, "UTC")
+    in_tokyo = plan_units(experiment, METRICS, "Asia/Tokyo")
     zone = dt.UTC
     return {
         "unit_days": freshness.stamped_unit_days(measures_of(list(METRICS.values()))),
@@ -48,6 +50,7 @@ def statements(experiment_of):
         "inputs_by_day": freshness.inputs_by_day(plan),
         "first_exposures": exposures.first_exposures(experiment, zone),
         "enrolled": units.enrolled(plan),
+        "enrolled_in_tokyo": units.enrolled(in_tokyo),
         "contributions": units.contributions(plan),
         "unit_metrics": units.unit_metrics(plan),
         "published": units.published(plan),
@@ -70,7 +73,14 @@ def test_every_statement_also_renders_for_spark_and_parses_there(statements):
     for name, tree in statements.items():
         text = render(tree, "spark")
         assert sqlglot.parse_one(text, read="spark"), name
-        for foreign in ("QUANTILE_DISC", "JSON_EXTRACT_STRING", "PERCENTILE_APPROX", "INT128", "EPOCH_US"):
+        for foreign in (
+            "QUANTILE_DISC",
+            "JSON_EXTRACT_STRING",
+            "PERCENTILE_APPROX",
+            "INT128",
+            "EPOCH_US",
+            "TIMEZONE",
+        ):
             assert foreign not in text, (name, foreign)
 
 
@@ -102,6 +112,10 @@ def test_the_sql_of_a_metric_for_people_runs_and_gives_its_sums(bench, experimen
         (1, "A", 1, 1, 2_500_000, 2_500_000**2)
     ]
     general = metric_sql(metric)
+    private = msgspec.structs.replace(metric, event="pur\ue000chase")
+    assert "'pur\ue000chase'" in metric_sql(private)
+    named = msgspec.structs.replace(experiment, key="ban\ue000ner")
+    assert "'ban\ue000ner'" in metric_sql(metric, named)
     assert "'$purchase'" in general
     for place in ("$experiment", "$environment", "$unit_type", "$as_of"):
         assert place in general

@@ -4,6 +4,7 @@ import datetime as dt
 import math
 from decimal import Decimal
 from fractions import Fraction
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -32,10 +33,11 @@ METRICS = (
     ),
 )  # fmt: skip
 
-# On the edges of days and windows, and a microsecond beside them.
+# On the edges of days (Los Angeles: 8:00 of UTC, Tokyo: 15:00) and windows, and a microsecond beside them.
 OFFSETS = st.builds(
-    lambda quarter, micro: BASE + quarter * 6 * HOUR + dt.timedelta(microseconds=micro),
+    lambda quarter, hours, micro: BASE + (6 * quarter + hours) * HOUR + dt.timedelta(microseconds=micro),
     st.integers(-14, 16),
+    st.sampled_from([0, 0, 2, 3]),
     st.sampled_from([0, 0, -1, 1]),
 )
 WHEN = st.one_of(OFFSETS, OFFSETS.map(lambda at: at.date()))
@@ -95,12 +97,20 @@ def instant_of(at):
     return dt.datetime.combine(at, dt.time(), dt.UTC) if is_date(at) else at
 
 
-def between(exposed, at, begin, end):
+def local_day_of(at, zone):
+    return at if is_date(at) else at.astimezone(zone).date()
+
+
+def days(length):
+    """A length in begun days."""
+    return dt.timedelta(days=math.ceil(length / (24 * HOUR)))
+
+
+def between(exposed, at, begin, end, zone):
     """Whether an event lies in [exposure + begin, exposure + end), at the precision that both sides have."""
     if is_date(exposed) or is_date(at):
-        first = day_of(exposed) + dt.timedelta(days=math.floor(begin / (24 * HOUR)))
-        last = None if end is None else day_of(exposed) + dt.timedelta(days=math.ceil(end / (24 * HOUR)))
-        return day_of(at) >= first and (last is None or day_of(at) < last)
+        exposed_on, day = local_day_of(exposed, zone), local_day_of(at, zone)
+        return day >= exposed_on - days(-begin) and (end is None or day < exposed_on + days(end))
     return at >= exposed + begin and (end is None or at < exposed + end)
 
 
@@ -128,7 +138,7 @@ def measured(events, part):
             return sum((Fraction(event["value"] or 0) for event in found), Fraction(0))
 
 
-def expected_units(exposures, events, as_of):
+def expected_units(exposures, events, as_of, zone):
     """Unit → (variant, {metric: (mature, values)})."""
     units = {}
     for unit in {row["unit"] for row in exposures}:
@@ -147,27 +157,25 @@ def expected_units(exposures, events, as_of):
         own = [event for event in events if event["unit"] == unit and day_of(event["at"]) <= as_of]
         units[unit] = (
             first["variant"],
-            {metric.name: expected_values(metric, first["at"], own, as_of) for metric in METRICS},
+            {metric.name: expected_values(metric, first["at"], own, as_of, zone) for metric in METRICS},
         )
     return units
 
 
-def expected_values(metric, exposed, events, as_of):
+def expected_values(metric, exposed, events, as_of, zone):
     window = None if metric.window_s is None else dt.timedelta(seconds=metric.window_s)
-    inside = [event for event in events if between(exposed, event["at"], dt.timedelta(), window)]
+    inside = [event for event in events if between(exposed, event["at"], dt.timedelta(), window, zone)]
     values = [measured(inside, part) for part in metric.parts]
     if metric.covariate_s is not None:
         pre = dt.timedelta(seconds=metric.covariate_s)
-        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta())]
+        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
         values.append(measured(earlier, metric.parts[0]))
     end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
     if window is None:
-        mature = True
-    elif is_date(exposed):
-        mature = day_of(exposed) + dt.timedelta(days=math.ceil(window / (24 * HOUR))) <= end.date()
-    else:
-        mature = exposed + window <= end
-    return mature, values
+        return True, values
+    over_on = local_day_of(exposed, zone) + days(window)
+    over_at = dt.datetime.combine(over_on, dt.time(), zone) if is_date(exposed) else exposed + window
+    return over_on <= end.date() and over_at <= end, values
 
 
 def moments_of(rows):
@@ -189,10 +197,10 @@ def moments_of(rows):
     return n, means, cov
 
 
-@pytest.fixture(scope="module")
-def shared(make_bench):
+@pytest.fixture(scope="module", params=["UTC", "Asia/Tokyo", "America/Los_Angeles"])
+def shared(make_bench, request):
     """One connection for all examples: making the tables takes longer than using them."""
-    made = make_bench()
+    made = make_bench(timezone=request.param)
     yield made
     made.con.close()
 
@@ -217,7 +225,7 @@ def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
     engine, experiment = bench.engine(*METRICS), experiment_of(*(metric.name for metric in METRICS))
     bench.prepare(engine, experiment)
     cells = bench.cells(engine, experiment, as_of)
-    units = expected_units(exposures, events, as_of)
+    units = expected_units(exposures, events, as_of, bench.workspace.timezone)
     assert engine.enrolment(bench.con, experiment).counts(as_of) == {
         arm: sum(variant == arm for variant, _ in units.values()) for arm in "AB"
     }
@@ -318,6 +326,27 @@ def test_a_purchase_on_the_day_of_a_dated_exposure_counts(bench, experiment_of):
     cells = bench.cells(engine, experiment, (BASE + 48 * HOUR).date())
     assert cells["bought", "A", None].moments.mean == (1.0,)
     assert cells["bought", "B", None].moments.mean == (1.0,)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Tokyo", "America/Los_Angeles", "Pacific/Chatham"])
+def test_a_date_is_compared_with_the_days_of_the_workspaces_time_zone(make_bench, experiment_of, zone):
+    """Everyone is exposed on a date and buys at some hour of it, or the other way round."""
+    bench = make_bench(timezone=zone)
+    day_1 = Metric(name="day_1", kind="conversion", event="purchase", window="1d")
+    ever = Metric(name="ever", kind="conversion", event="purchase")
+    engine, experiment = bench.engine(day_1, ever), experiment_of("day_1", "ever")
+    midnight = dt.datetime(2026, 1, 10, tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+    for hour in range(24):
+        bench.exposure(hour, BASE.date(), "A")
+        bench.event(hour, midnight + hour * HOUR)
+        bench.exposure(100 + hour, midnight + hour * HOUR, "B")
+        bench.event(100 + hour, BASE.date())
+    bench.prepare(engine, experiment)
+    cells = bench.cells(engine, experiment, (BASE + 72 * HOUR).date())
+    for metric in ("day_1", "ever"):
+        for arm in "AB":
+            moments = cells[metric, arm, None].moments
+            assert (moments.n, moments.mean) == (24, (1.0,)), (metric, arm)
 
 
 def test_enrolment_ends_with_the_experiment_in_the_time_zone_of_the_workspace(make_bench, experiment_of):

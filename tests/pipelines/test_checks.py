@@ -73,7 +73,7 @@ def test_each_defect_of_the_data_is_found_by_its_check(shop: Shop):
     shop.land("exposures", [exposure(unit, noon) for unit in range(2_000, 2_200, 2)])
     shop.land("events", [purchase(unit, unit, noon - minute, 100) for unit in range(2_000, 2_200, 2)])
     shop.land("events", [purchase(unit, unit, noon, 100) for unit in range(0, 60, 3)] * 2)
-    shop.land("events", [{"event": "purchase"} for _ in range(40)])
+    shop.land("events", [{"event": "purchase"} for _ in range(10)])
     shop.run()
     found = latest(shop.root)
     assert {name: outcome(record) for name, record in found.items()} == {

@@ -23,6 +23,8 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "exposures:unknown_variant",
             "first_exposures:assignment_rederived",
             "first_exposures:mixed_variants",
+            "moments:every_experiment",
+            "results:every_experiment",
             "results:srm",
             "unit_metrics:exposure_before_outcome",
         ],

@@ -10,12 +10,13 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.pipelines.conftest import Shop, purchase
-from tests.support import ROOT, environment, tenbin
+from tests.support import environment, tenbin
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,16 +67,20 @@ def until(question: Callable[[], Any], *, seconds: int, what: str) -> Any:
 
 
 @pytest.fixture
-def ask(shop: Shop) -> Iterator[Ask]:
-    """GraphQL of a UI that runs on the shop, after one `tenbin run`."""
+def ask(shop: Shop, tmp_path: Path) -> Iterator[Ask]:
+    """GraphQL of a UI that runs on the shop, after one `tenbin run`, called among somebody else's files."""
     shop.run()
+    called_in = tmp_path / "somebody's"
+    called_in.mkdir()
+    for name in ("stats", "lake", "dagster_webserver", "yaml"):
+        (called_in / f"{name}.py").write_text(f"raise SystemExit('{name}.py of somebody else was run')\n")
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tenbin", "up", str(shop.root), "--port", str(port)],
+        [Path(sys.executable).with_name("tenbin"), "up", str(shop.root), "--port", str(port)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        cwd=ROOT,
+        cwd=called_in,
         env=environment({}),
         start_new_session=True,
     )
@@ -103,6 +108,8 @@ def ask(shop: Shop) -> Iterator[Ask]:
         said = process.communicate(timeout=60)[0]
     assert "Dagster services shut down." in said
     assert "Exception" not in said
+    assert "somebody else" not in said
+    assert "Warning" not in said
     with pytest.raises(OSError, match="refused"):
         post("{ version }")
 

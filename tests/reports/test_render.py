@@ -264,6 +264,14 @@ def test_a_folder_that_cannot_be_written_is_one_clear_sentence(tmp_path):
         render(sample.winner(), blocked)
 
 
+@pytest.mark.parametrize("path", [".", "/", "..", "folder"])
+def test_a_directory_is_no_file_to_write(tmp_path, monkeypatch, path):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(files.RenderError, match=r"is a directory; name the file that the report should be"):
+        files.write(Path(path), "text")
+
+
 def test_a_write_that_fails_leaves_the_old_page(tmp_path, monkeypatch):
     page = render(sample.winner(), tmp_path).html
     before = page.read_bytes()

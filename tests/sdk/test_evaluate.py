@@ -1,6 +1,7 @@
 """A decision follows the order of DESIGN 4.2, enrols only who is really enrolled, and never raises."""
 
 import datetime as dt
+import functools
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tenbin_sdk import ruleset as rules
-from tenbin_sdk.conditions import parse
+from tenbin_sdk.conditions import Compare, Not, parse
 from tenbin_sdk.errors import RulesetError
 from tenbin_sdk.evaluate import Evaluator, assign
 from tenbin_sdk.hashing import shard
@@ -46,6 +47,7 @@ RULESET = rules.Ruleset(
     experiments={"banner": RULE},
 )
 JP = {"country": "JP"}
+NO_PATTERN = Compare("country", "matches", "(")
 UNITS = [f"ユニット-{number}" for number in range(3_000)]
 
 
@@ -122,11 +124,20 @@ def test_a_failure_is_never_the_control(experiment, unit, attributes, now, code)
     assert decision.variant is None
     assert not decision.in_experiment
     assert decision.error_message
+    assert Evaluator(RULESET).assign(experiment, unit, attributes, now) == decision
 
 
-def test_broken_rules_do_not_raise_either():
-    decision = assign(ruleset(layer="gone"), "banner", unit_where(), JP, NOW)
+@pytest.mark.parametrize(
+    "changes", [{"layer": "gone"}, {"targeting": NO_PATTERN}], ids=["layer", "targeting"]
+)
+def test_broken_rules_do_not_raise_either(changes):
+    decision = assign(ruleset(**changes), "banner", unit_where(), JP, NOW)
     assert (decision.reason, decision.error_code) == ("ERROR", "GENERAL")
+
+
+def test_broken_targeting_hides_no_earlier_step():
+    assert assign(ruleset(targeting=NO_PATTERN), "banner", "tester", JP, NOW).cause == "override"
+    assert assign(ruleset(targeting=NO_PATTERN, enabled=False), "banner", "u", JP, NOW).reason == "DISABLED"
 
 
 @given(st.one_of(st.text(), st.integers()), st.dictionaries(st.text(), st.text() | st.none() | st.integers()))
@@ -164,11 +175,23 @@ def test_the_ruleset_survives_json():
         (ruleset(holdouts=("gone",)), 'holdout "gone", which is not there'),
         (replace(RULESET, experiments={"other": RULE}), 'stands under the key "other"'),
         (ruleset(total_shards=0), "has no shards"),
+        (ruleset(targeting=NO_PATTERN), "targeting that can't be used: condition: '\\(' is no RE2 pattern"),
+        (
+            ruleset(targeting=functools.reduce(lambda term, _: Not(term), range(50), NO_PATTERN)),
+            "nested more",
+        ),
     ],
 )
 def test_a_ruleset_that_contradicts_itself_is_refused(broken, message):
     with pytest.raises(RulesetError, match=message):
         rules.decode(rules.encode(broken))
+
+
+def test_a_condition_of_any_depth_is_refused_not_a_traceback():
+    data = rules.encode(ruleset(targeting=Not(NO_PATTERN)))
+    deep = data.replace(b'{"type":"not","term":', b'{"type":"not","term":' * 100_000, 1)
+    with pytest.raises(RulesetError, match="can't be read"):
+        rules.decode(deep)
 
 
 def test_a_malformed_ruleset_is_refused():

@@ -99,6 +99,20 @@ def test_a_port_that_is_in_use(refused):
         )
 
 
+def test_a_workspace_path_is_no_markup(run, tmp_path, monkeypatch):
+    root = tmp_path / "[red]shop" / "[]"
+    root.mkdir(parents=True)
+    (root / "tenbin.toml").write_text('[workspace]\nname = "shop"\n')
+    started = []
+    monkeypatch.setattr("os.execve", lambda *call: started.append(call))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = run("up", root, "--port", port).stdout
+    assert f"for{root};" in "".join(said.split())
+    assert len(started) == 1
+
+
 def test_a_port_that_is_none(refused):
     assert refused("up", GLOBOX, "--port", "70000").startswith("Invalid value for '--port': ")
 

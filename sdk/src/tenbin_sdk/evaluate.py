@@ -5,7 +5,7 @@ first two, are a matter of flags.) Nothing here reads a clock, waits or raises.
 """
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -50,6 +50,11 @@ class Evaluator:
     """A ruleset with its conditions compiled once: build one per ruleset version and share it freely."""
 
     def __init__(self, ruleset: Ruleset) -> None:
+        """Compile.
+
+        Raises:
+            ConditionError: a condition's form is wrong, in a ruleset that `decode` has not checked.
+        """
         self.ruleset = ruleset
         self._targeting = {key: _targeting(rule) for key, rule in ruleset.experiments.items()}
 
@@ -57,7 +62,7 @@ class Evaluator:
         self, experiment: str, unit: object, attributes: Mapping[str, Any], now: dt.datetime
     ) -> Decision:
         """Decide; see the function `assign`."""
-        query = _Query(experiment, unit, attributes, now, self._targeting.get(experiment))
+        query = _Query(experiment, unit, attributes, now, lambda _: self._targeting[experiment])
         return _guarded(self.ruleset, query)
 
 
@@ -77,10 +82,7 @@ def assign(
         The decision. Whatever goes wrong is a decision with reason ERROR, without variant, and not in the
         experiment: a failure is never counted as the control.
     """
-    rule = ruleset.experiments.get(experiment) if isinstance(experiment, str) else None
-    return _guarded(
-        ruleset, _Query(experiment, unit, attributes, now, None if rule is None else _targeting(rule))
-    )
+    return _guarded(ruleset, _Query(experiment, unit, attributes, now, _targeting))
 
 
 class _Query(NamedTuple):
@@ -88,7 +90,7 @@ class _Query(NamedTuple):
     unit: object
     attributes: Mapping[str, Any]
     now: dt.datetime
-    targeting: Predicate | None
+    targeting: Callable[[ExperimentRule], Predicate | None]
 
 
 def _targeting(rule: ExperimentRule) -> Predicate | None:
@@ -170,7 +172,8 @@ def _left_out(
         holdout = ruleset.holdouts[name]
         if in_ranges(shard(holdout.salt, unit, holdout.total_shards), holdout.ranges):
             return "holdout"
-    if query.targeting is not None and not query.targeting(query.attributes):
+    targeting = query.targeting(rule)
+    if targeting is not None and not targeting(query.attributes):
         return "targeting"
     # A layer's shard belongs to one experiment: being in its traffic and not in another's are one question.
     layer = ruleset.layers[rule.layer]

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from tenbin_sdk.conditions import Condition
-from tenbin_sdk.errors import RulesetError
+from tenbin_sdk.conditions import Condition, parse, to_object
+from tenbin_sdk.errors import ConditionError, RulesetError
 from tenbin_sdk.hashing import ALGORITHM, DEFAULT_SHARDS, Range
 
 
@@ -75,24 +75,25 @@ def encode(ruleset: Ruleset) -> bytes:
 
 
 def decode(data: bytes | str) -> Ruleset:
-    """Read a ruleset from JSON and check that what it refers to is in it.
+    """Read a ruleset from JSON and check it; see `check`.
 
     Raises:
-        RulesetError: the document is malformed or an experiment names an unknown layer or holdout.
+        RulesetError: the document is malformed or contradicts itself.
     """
     try:
         ruleset = msgspec.json.decode(data, type=Ruleset)
-    except msgspec.DecodeError as reason:
+    except (msgspec.DecodeError, RecursionError) as reason:
         raise RulesetError(f"the ruleset can't be read: {reason}") from None
     check(ruleset)
     return ruleset
 
 
 def check(ruleset: Ruleset) -> None:
-    """Check the references within a ruleset.
+    """Check the references and the conditions within a ruleset.
 
     Raises:
-        RulesetError: an experiment names an unknown layer or holdout, or stands under another's key.
+        RulesetError: an experiment names an unknown layer or holdout, stands under another's key, or has a
+            targeting condition whose form is wrong.
     """
     for key, experiment in ruleset.experiments.items():
         if key != experiment.key:
@@ -105,3 +106,12 @@ def check(ruleset: Ruleset) -> None:
         shards = (experiment.total_shards, ruleset.layers[experiment.layer].total_shards)
         if min(shards) < 1:
             raise RulesetError(f'experiment "{key}" or its layer has no shards; total_shards must be above 0')
+        if experiment.targeting is not None:
+            _check_condition(experiment.targeting, key)
+
+
+def _check_condition(condition: Condition, key: str) -> None:
+    try:
+        parse(to_object(condition))
+    except (ConditionError, RecursionError) as reason:
+        raise RulesetError(f'experiment "{key}" has a targeting that can\'t be used: {reason}') from None

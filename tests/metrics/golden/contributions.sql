@@ -3,56 +3,56 @@ SELECT
   "d"."occurred_on" AS "day",
   CAST(SUM("d"."events") FILTER(WHERE
     (
-      "d"."measure" = 'm3398e952b81b70df@production'
+      "d"."measure" = 'm11ae2a9199676757@production'
       AND (
-        "d"."occurred_on" >= "u"."counts_from"
-        AND "d"."occurred_on" < "u"."ends_on_604800"
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_604800"
       )
     )) AS BIGINT) AS "events__0",
   CAST(SUM("d"."events") FILTER(WHERE
     (
-      "d"."measure" = 'mfcc6f1c9c8f4d678@production'
+      "d"."measure" = 'm86ee8e3997f2beb9@production'
       AND (
-        "d"."occurred_on" >= "u"."counts_from"
-        AND "d"."occurred_on" < "u"."ends_on_1209600"
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
       )
     )) AS BIGINT) AS "events__1",
   CAST(SUM("d"."value_sum") FILTER(WHERE
     (
-      "d"."measure" = 'mfcc6f1c9c8f4d678@production'
+      "d"."measure" = 'm86ee8e3997f2beb9@production'
       AND (
-        "d"."occurred_on" >= "u"."counts_from"
-        AND "d"."occurred_on" < "u"."ends_on_1209600"
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
       )
     )) AS DECIMAL(38, 6)) AS "value__1",
   CAST(SUM("d"."events") FILTER(WHERE
     (
-      "d"."measure" = 'mfcc6f1c9c8f4d678@production'
+      "d"."measure" = 'm86ee8e3997f2beb9@production'
       AND (
-        "d"."occurred_on" < "u"."exposed_on"
+        "d"."occurred_on" < "u"."counts_from"
         AND "d"."occurred_on" >= "u"."before_from_1209600"
       )
     )) AS BIGINT) AS "events__2",
   CAST(SUM("d"."value_sum") FILTER(WHERE
     (
-      "d"."measure" = 'mfcc6f1c9c8f4d678@production'
+      "d"."measure" = 'm86ee8e3997f2beb9@production'
       AND (
-        "d"."occurred_on" < "u"."exposed_on"
+        "d"."occurred_on" < "u"."counts_from"
         AND "d"."occurred_on" >= "u"."before_from_1209600"
       )
     )) AS DECIMAL(38, 6)) AS "value__2",
   CAST(SUM("d"."events") FILTER(WHERE
     (
-      "d"."measure" = 'mc583e449a9a73ab0@production'
+      "d"."measure" = 'm30bf96ebb98b8da4@production'
       AND (
-        "d"."occurred_on" >= "u"."counts_from"
+        "d"."occurred_on" >= "u"."whole_from"
       )
     )) AS BIGINT) AS "events__3",
   CAST(SUM("d"."events") FILTER(WHERE
     (
-      "d"."measure" = 'm334531ca794a11d6@production'
+      "d"."measure" = 'm22d8a6907aceab89@production'
       AND (
-        "d"."occurred_on" >= "u"."counts_from"
+        "d"."occurred_on" >= "u"."whole_from"
       )
     )) AS BIGINT) AS "events__4"
 FROM "unit_days" AS "d"
@@ -61,10 +61,10 @@ JOIN "enrolled" AS "u"
 WHERE
   "d"."unit_type" = 'user'
   AND "d"."measure" IN (
-    'm334531ca794a11d6@production',
-    'm3398e952b81b70df@production',
-    'mc583e449a9a73ab0@production',
-    'mfcc6f1c9c8f4d678@production'
+    'm11ae2a9199676757@production',
+    'm22d8a6907aceab89@production',
+    'm30bf96ebb98b8da4@production',
+    'm86ee8e3997f2beb9@production'
   )
   AND "d"."occurred_on" <= $until
 GROUP BY
@@ -169,13 +169,19 @@ SELECT
           )
         )
       )
-      AND "e"."occurred_on" IN ("u"."exposed_on", "u"."ends_on_604800")
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_604800"
+          AND "e"."occurred_on" <= "u"."mature_on_604800"
+        )
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" >= "u"."exposed_on"
-        AND "e"."occurred_on" < "u"."exposed_on" + 7
-        ELSE "e"."occurred_at" >= "u"."exposed_at"
-        AND "e"."occurred_at" < "u"."ends_at_604800"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 7
+        ELSE "e"."occurred_at" >= "u"."begins_at" AND "e"."occurred_at" < "u"."ends_at_604800"
       END
     )) AS "events__0",
   COUNT(*) FILTER(WHERE
@@ -183,12 +189,19 @@ SELECT
       (
         "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
       )
-      AND "e"."occurred_on" IN ("u"."exposed_on", "u"."ends_on_1209600")
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" >= "u"."exposed_on"
-        AND "e"."occurred_on" < "u"."exposed_on" + 14
-        ELSE "e"."occurred_at" >= "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
         AND "e"."occurred_at" < "u"."ends_at_1209600"
       END
     )) AS "events__1",
@@ -211,12 +224,19 @@ SELECT
       (
         "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
       )
-      AND "e"."occurred_on" IN ("u"."exposed_on", "u"."ends_on_1209600")
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" >= "u"."exposed_on"
-        AND "e"."occurred_on" < "u"."exposed_on" + 14
-        ELSE "e"."occurred_at" >= "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
         AND "e"."occurred_at" < "u"."ends_at_1209600"
       END
     )) AS DECIMAL(38, 6)) AS "value__1",
@@ -225,12 +245,19 @@ SELECT
       (
         "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
       )
-      AND "e"."occurred_on" IN ("u"."exposed_on", "u"."before_on_1209600")
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."before_on_1209600"
+          AND "e"."occurred_on" < "u"."before_from_1209600"
+        )
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" < "u"."exposed_on"
-        AND "e"."occurred_on" >= "u"."exposed_on" - 14
-        ELSE "e"."occurred_at" < "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" < "u"."begins_on" AND "e"."occurred_on" >= "u"."begins_on" - 14
+        ELSE "e"."occurred_at" < "u"."begins_at"
         AND "e"."occurred_at" >= "u"."before_at_1209600"
       END
     )) AS "events__2",
@@ -253,50 +280,74 @@ SELECT
       (
         "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
       )
-      AND "e"."occurred_on" IN ("u"."exposed_on", "u"."before_on_1209600")
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."before_on_1209600"
+          AND "e"."occurred_on" < "u"."before_from_1209600"
+        )
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" < "u"."exposed_on"
-        AND "e"."occurred_on" >= "u"."exposed_on" - 14
-        ELSE "e"."occurred_at" < "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" < "u"."begins_on" AND "e"."occurred_on" >= "u"."begins_on" - 14
+        ELSE "e"."occurred_at" < "u"."begins_at"
         AND "e"."occurred_at" >= "u"."before_at_1209600"
       END
     )) AS DECIMAL(38, 6)) AS "value__2",
   COUNT(*) FILTER(WHERE
     (
       "e"."event" = 'view'
-      AND "e"."occurred_on" IN ("u"."exposed_on")
+      AND (
+        "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" >= "u"."exposed_on"
-        ELSE "e"."occurred_at" >= "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on"
+        ELSE "e"."occurred_at" >= "u"."begins_at"
       END
     )) AS "events__3",
   COUNT(*) FILTER(WHERE
     (
       "e"."event" = 'click'
-      AND "e"."occurred_on" IN ("u"."exposed_on")
+      AND (
+        "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+      )
       AND CASE
-        WHEN "u"."day_precision" OR "e"."day_precision"
-        THEN "e"."occurred_on" >= "u"."exposed_on"
-        ELSE "e"."occurred_at" >= "u"."exposed_at"
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on"
+        ELSE "e"."occurred_at" >= "u"."begins_at"
       END
     )) AS "events__4"
 FROM "events" AS "e"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "e"."unit_key"
 WHERE
-  "e"."unit_type" = 'user'
-  AND "e"."environment" = 'production'
-  AND "e"."event" IN ('click', 'purchase', 'view')
-  AND "e"."occurred_on" <= $until
-  AND NOT "u"."day_precision"
-  AND "e"."occurred_on" IN (
-    "u"."exposed_on",
-    "u"."ends_on_604800",
-    "u"."ends_on_1209600",
-    "u"."before_on_1209600"
+  (
+    "e"."unit_type" = 'user'
+    AND "e"."environment" = 'production'
+    AND "e"."event" IN ('click', 'purchase', 'view')
+    AND "e"."occurred_on" <= $until
+    AND (
+      (
+        "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+      )
+      OR (
+        "e"."occurred_on" >= "u"."whole_until_604800"
+        AND "e"."occurred_on" <= "u"."mature_on_604800"
+      )
+      OR (
+        "e"."occurred_on" >= "u"."whole_until_1209600"
+        AND "e"."occurred_on" <= "u"."mature_on_1209600"
+      )
+      OR (
+        "e"."occurred_on" >= "u"."before_on_1209600"
+        AND "e"."occurred_on" < "u"."before_from_1209600"
+      )
+    )
   )
+  AND NOT "u"."day_precision"
 GROUP BY
   "e"."unit_key",
   "e"."occurred_on"

@@ -35,50 +35,92 @@ SELECT
   "f"."day_precision",
   CAST("f"."exposed_at" AS DATE) AS "exposed_on",
   CAST("f"."second_variant_at" AS DATE) AS "second_on",
-  CAST("f"."exposed_at" AS DATE) + CASE WHEN "f"."day_precision" THEN 0 ELSE 1 END AS "counts_from",
-  "f"."exposed_at" + INTERVAL '604800' SECOND AS "ends_at_604800",
+  "f"."exposed_at" AS "begins_at",
+  CAST("f"."exposed_at" AS DATE) AS "begins_on",
+  LEAST(CAST("f"."exposed_at" AS DATE), CAST("f"."exposed_at" AS DATE)) AS "counts_from",
+  GREATEST(
+    CAST("f"."exposed_at" AS DATE),
+    (
+      CAST("f"."exposed_at" - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "whole_from",
   CASE
     WHEN "f"."day_precision"
-    THEN CAST("f"."exposed_at" AS DATE) + 7
-    ELSE CAST((
-      "f"."exposed_at" + INTERVAL '604800' SECOND
-    ) AS DATE)
-  END AS "ends_on_604800",
+    THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+    ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+  END AS "ends_at_604800",
+  LEAST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 7
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+    END AS DATE)
+  ) AS "whole_until_604800",
+  GREATEST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 7
+    ) - 1,
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+    END - INTERVAL '1' MICROSECOND AS DATE)
+  ) AS "mature_on_604800",
   CASE
     WHEN "f"."day_precision"
-    THEN CAST("f"."exposed_at" AS DATE) + 6
-    ELSE CAST((
-      (
-        "f"."exposed_at" + INTERVAL '604800' SECOND
-      ) - INTERVAL '1' MICROSECOND
-    ) AS DATE)
-  END AS "mature_on_604800",
-  "f"."exposed_at" + INTERVAL '1209600' SECOND AS "ends_at_1209600",
+    THEN CAST(CAST("f"."exposed_at" AS DATE) + 14 AS TIMESTAMPTZ)
+    ELSE "f"."exposed_at" + INTERVAL '1209600' SECOND
+  END AS "ends_at_1209600",
+  LEAST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 14
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + 14 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" + INTERVAL '1209600' SECOND
+    END AS DATE)
+  ) AS "whole_until_1209600",
+  GREATEST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 14
+    ) - 1,
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + 14 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" + INTERVAL '1209600' SECOND
+    END - INTERVAL '1' MICROSECOND AS DATE)
+  ) AS "mature_on_1209600",
   CASE
     WHEN "f"."day_precision"
-    THEN CAST("f"."exposed_at" AS DATE) + 14
-    ELSE CAST((
-      "f"."exposed_at" + INTERVAL '1209600' SECOND
-    ) AS DATE)
-  END AS "ends_on_1209600",
-  CASE
-    WHEN "f"."day_precision"
-    THEN CAST("f"."exposed_at" AS DATE) + 13
-    ELSE CAST((
-      (
-        "f"."exposed_at" + INTERVAL '1209600' SECOND
-      ) - INTERVAL '1' MICROSECOND
-    ) AS DATE)
-  END AS "mature_on_1209600",
-  "f"."exposed_at" - INTERVAL '1209600' SECOND AS "before_at_1209600",
-  CAST("f"."exposed_at" - INTERVAL '1209600' SECOND AS DATE) AS "before_on_1209600",
-  CASE
-    WHEN "f"."day_precision"
-    THEN CAST("f"."exposed_at" AS DATE) - 14
-    ELSE CAST((
-      "f"."exposed_at" - INTERVAL '1209600' SECOND
-    ) AS DATE) + 1
-  END AS "before_from_1209600",
+    THEN CAST(CAST("f"."exposed_at" AS DATE) + -14 AS TIMESTAMPTZ)
+    ELSE "f"."exposed_at" - INTERVAL '1209600' SECOND
+  END AS "before_at_1209600",
+  LEAST(
+    (
+      CAST("f"."exposed_at" AS DATE) - 14
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + -14 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" - INTERVAL '1209600' SECOND
+    END AS DATE)
+  ) AS "before_on_1209600",
+  GREATEST(
+    (
+      CAST("f"."exposed_at" AS DATE) - 14
+    ),
+    (
+      CAST(CASE
+        WHEN "f"."day_precision"
+        THEN CAST(CAST("f"."exposed_at" AS DATE) + -14 AS TIMESTAMPTZ)
+        ELSE "f"."exposed_at" - INTERVAL '1209600' SECOND
+      END - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "before_from_1209600",
   COALESCE(NULLIF(JSON_EXTRACT_STRING("f"."attributes", '/device'), ''), '(missing)') AS "segment__0",
   COALESCE(NULLIF("attribute_1"."value", ''), '(missing)') AS "segment__1"
 FROM "first_exposures" AS "f"

@@ -6,10 +6,6 @@ WITH "wide" AS MATERIALIZED (
     "occurred_on",
     COUNT(*) FILTER(WHERE
       (
-        "event" = 'click'
-      )) AS "events_0",
-    COUNT(*) FILTER(WHERE
-      (
         "event" = 'purchase'
         AND (
           COALESCE(
@@ -101,6 +97,10 @@ WITH "wide" AS MATERIALIZED (
             FALSE
           )
         )
+      )) AS "events_0",
+    COUNT(*) FILTER(WHERE
+      (
+        "event" = 'click'
       )) AS "events_1",
     COUNT(*) FILTER(WHERE
       (
@@ -137,7 +137,7 @@ WITH "wide" AS MATERIALIZED (
 )
 SELECT
   (
-    'm334531ca794a11d6@' || "environment"
+    'm11ae2a9199676757@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
@@ -150,7 +150,7 @@ WHERE
 UNION ALL
 SELECT
   (
-    'm3398e952b81b70df@' || "environment"
+    'm22d8a6907aceab89@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
@@ -163,7 +163,7 @@ WHERE
 UNION ALL
 SELECT
   (
-    'mc583e449a9a73ab0@' || "environment"
+    'm30bf96ebb98b8da4@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
@@ -176,7 +176,7 @@ WHERE
 UNION ALL
 SELECT
   (
-    'mfcc6f1c9c8f4d678@' || "environment"
+    'm86ee8e3997f2beb9@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
@@ -188,7 +188,7 @@ WHERE
   "events_3" > 0
 UNION ALL
 SELECT
-  'stamp@b5da2a3adee5b2db' AS "measure",
+  'stamp@e737ca52a64c3c37' AS "measure",
   CAST(NULL AS TEXT) AS "unit_type",
   CAST(NULL AS BIGINT) AS "unit_key",
   "occurred_on",
