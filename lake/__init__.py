@@ -1,9 +1,9 @@
 """The lake: landing files → Delta tables, exactly once; the sessions that read them; the published warehouse.
 
-tables     what lies in the lake            delta, lake   commits, snapshots, sessions
-sources    tenbin.toml → files              readers       files → typed rows with reasons
-dedup      one row per id                   ingest        plan → keys → rows, resumed after a crash
-warehouse  what people open                 vacuum        what nobody reads any more
+tables      what lies in the lake           delta, lake   commits, snapshots, sessions
+sources     tenbin.toml → files             readers       files → typed rows, with reasons for the bad ones
+manifest    which files, in which batch     batch         one batch: keys, winners, rows, each one commit
+ingest      all new files, and a report     warehouse     what people open
 """
 
 from lake.errors import LakeError

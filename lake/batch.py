@@ -207,7 +207,7 @@ def _keep_winners(batch: Batch, kind: str) -> None:
     batch.con.execute(
         f"CREATE TABLE kept_{kind} AS SELECT file_no, staged_row, occurred_on, unit_key "
         f"FROM staged_{kind} JOIN batch_keys USING (unit_type, unit_id) "
-        f"ANTI JOIN {_losers(kind, 'path IS NULL')}"
+        f"ANTI JOIN (SELECT staged_row FROM losers_{kind} WHERE path IS NULL) USING (staged_row)"
     )
     _count_kept(batch, f"kept_{kind}")
 
@@ -287,7 +287,7 @@ def _rewritten_files(
     batch: Batch, kind: str, files: Mapping[str, delta.DataFile]
 ) -> tuple[list[delta.NewFile], list[delta.DataFile]]:
     """The lake's files that hold losers: written again without them, in their order."""
-    table, losers = TABLES[kind], _losers(kind, "path = $path")
+    table, row = TABLES[kind], "source, file_hash, file_row"
     listed, order = (", ".join(map(identifier, names)) for names in (table.names, table.order))
     paths = batch.con.execute(
         f"SELECT DISTINCT path FROM losers_{kind} WHERE path IS NOT NULL ORDER BY 1"
@@ -297,7 +297,8 @@ def _rewritten_files(
         rows = f"read_parquet({file_literal(Path(path))}, hive_partitioning = false)"
         return delta.write_parquet(
             batch.con,
-            f"SELECT {listed} FROM {rows} ANTI JOIN {losers} ORDER BY {order}",
+            f"SELECT {listed} FROM {rows} "
+            f"ANTI JOIN (SELECT {row} FROM losers_{kind} WHERE path = $path) USING ({row}) ORDER BY {order}",
             batch.folder / f"{kind}-again-{number}.parquet",
             params={"path": path},
             partition=files[path].partition,
@@ -311,12 +312,6 @@ def _rewritten_files(
 def _group_rows(con: duckdb.DuckDBPyConnection, width: str) -> int:
     """Rows of a row group; `width` is SQL for the mean length of their long text."""
     return rows_per_group(con, con.execute(f"SELECT {width}").fetchall()[0][0] or 0)
-
-
-def _losers(kind: str, condition: str) -> str:
-    """What stands after ANTI JOIN."""
-    row = "source, file_hash, file_row"
-    return f"(SELECT {row} FROM losers_{kind} WHERE {condition}) USING ({row})"
 
 
 def _write_attributes(batch: Batch) -> None:

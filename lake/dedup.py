@@ -17,10 +17,11 @@ IDENTITY = {
 
 
 def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_days: int) -> None:
-    """Make the table losers_KIND (source, file_hash, file_row, occurred_on, path) of rows to leave out.
+    """Make the table losers_KIND of rows to leave out.
 
-    Reads `staged_KIND` (the batch) and `lake_KIND` (the lake's rows of the days around, with `filename`);
-    `path` is null for rows of the batch, else the lake's file that holds the row.
+    Its columns are source, file_hash, file_row, occurred_on, staged_row and path. Reads `staged_KIND` (the
+    batch) and `lake_KIND` (the lake's rows of the days around, with `filename`): a loser of the batch has its
+    `staged_row`, one of the lake the `path` of the file that holds it.
     """
     id_, name, at = (identifier(column) for column in IDENTITY[kind])
     ids = f"SELECT hash({id_}) AS h FROM staged_{kind}"
@@ -43,11 +44,11 @@ def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_
     con.execute(
         f"CREATE OR REPLACE TABLE losers_{kind} AS "
         f"WITH contenders AS ("
-        f"SELECT {contender}, {standing}, NULL AS path FROM staged_{kind} WHERE {is_suspect} "
-        f"UNION ALL SELECT {contender}, {standing}, filename {older} AND {is_suspect}"
+        f"SELECT {contender}, {standing}, staged_row, NULL AS path FROM staged_{kind} WHERE {is_suspect} "
+        f"UNION ALL SELECT {contender}, {standing}, NULL, filename {older} AND {is_suspect}"
         "), best AS ("
         "SELECT *, min(standing) OVER (PARTITION BY id, environment, name ORDER BY occurred_on "
         f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) AS winner FROM contenders) "
-        "SELECT source, file_hash, file_row, occurred_on, path FROM best WHERE standing > winner",
+        "SELECT source, file_hash, file_row, occurred_on, staged_row, path FROM best WHERE standing > winner",
         {"batch": batch},
     )
