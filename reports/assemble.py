@@ -1,5 +1,6 @@
 """Gathers an experiment's readout from the lake and writes its pages: the one door from data to `reports`."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from reports.readout import (
     Readout,
 )
 from reports.render import render, render_index, slug
-from workspace import UserError, Workspace
+from stats.results import SCHEMA_VERSION
+from workspace import UserError
 
 
 class ReportError(UserError):
@@ -34,14 +36,29 @@ def write_report(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Exp
     return render(build_readout(con, engine, experiment), engine.workspace.reports).html
 
 
-def write_index(workspace: Workspace, experiments: Mapping[str, Experiment]) -> Path:
+def write_index(
+    con: duckdb.DuckDBPyConnection, engine: Engine, experiments: Mapping[str, Experiment]
+) -> Path:
     """Write the index over every experiment that has a report; its path."""
-    readouts = [
-        msgspec.json.decode(path.read_bytes(), type=Readout)
-        for key in sorted(experiments)
-        if (path := workspace.reports / slug(key) / "result.json").is_file()
-    ]
-    return render_index(readouts, workspace.reports, title=workspace.name)
+    found = (_written(con, engine, experiments[key]) for key in sorted(experiments))
+    readouts = [readout for readout in found if readout is not None]
+    return render_index(readouts, engine.workspace.reports, title=engine.workspace.name)
+
+
+def _written(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Readout | None:
+    """The experiment's `result.json`; one that is broken or of another version is written anew."""
+    path = engine.workspace.reports / slug(experiment.key) / "result.json"
+    if not path.is_file():
+        return None
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+        readout = msgspec.json.decode(path.read_bytes(), type=Readout)
+        if readout.schema_version == SCHEMA_VERSION:
+            return readout
+    if evidence.latest_as_of(con, experiment) is None:
+        return None
+    readout = build_readout(con, engine, experiment)
+    render(readout, engine.workspace.reports)
+    return readout
 
 
 def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Readout:
@@ -128,7 +145,7 @@ def _definitions(engine: Engine, experiment: Experiment) -> tuple[MetricDefiniti
                 owner=metric.owner,
                 description=metric.description,
                 definition=metric_to_toml(metric),
-                sql=engine.sql_of(metric),
+                sql=engine.sql_of(metric, experiment),
             )
         )
     return tuple(found)

@@ -87,6 +87,7 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
         )
     lake = open_lake(workspace)
     with lake.connect() as con:
-        write_report(con, Engine(workspace, lake, load_metrics(workspace)), experiments[key])
-    write_index(workspace, experiments)
+        engine = Engine(workspace, lake, load_metrics(workspace))
+        write_report(con, engine, experiments[key])
+        write_index(con, engine, experiments)
     return next(outcome for outcome in read_outcomes(workspace) if outcome.experiment == key)
