@@ -5,9 +5,11 @@ import errno
 import json
 import re
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -234,6 +236,37 @@ def test_an_experiment_to_investigate_is_exit_code_1(run, monkeypatch, verdict, 
 )
 def test_what_the_user_can_mend_is_a_sentence(error, said):
     assert sentence_of(error) == said
+
+
+def _raised(error: Exception, cause: Exception | None, context: Exception | None) -> Exception:
+    error.__cause__, error.__context__ = cause, context
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "the disk is full"),
+        (sqlite3.OperationalError("disk I/O error"), "the disk is full or fails"),
+        (duckdb.OutOfMemoryException("Out of Memory Error: no room\nmore"), "raise memory_limit"),
+        (duckdb.IOException("IO Error: could not write"), "can't be read or written"),
+        (_raised(RuntimeError("step failed"), WorkspaceError("a.toml: is wrong"), None), "a.toml: is wrong"),
+        (
+            _raised(RuntimeError("in a handler"), None, OSError(errno.ENOSPC, "No space", "/data")),
+            "the disk is full",
+        ),
+    ],
+)
+def test_what_the_machine_lacks_is_a_sentence_whoever_met_it(error, said):
+    found = sentence_of(error)
+    assert found is not None
+    assert said in found
+    assert "\n" not in found
+
+
+def test_other_errors_of_the_libraries_are_defects():
+    assert sentence_of(sqlite3.OperationalError("no such table: runs")) is None
+    assert sentence_of(duckdb.BinderException("column not found")) is None
 
 
 @pytest.mark.parametrize(
