@@ -212,7 +212,7 @@ class _Dagster:
         except Exception as error:
             # Dagster wraps what a step raises; what its user can mend must come out as it was said.
             for cause in _causes(error):
-                if sentence_of(cause) is not None:
+                if not type(cause).__module__.startswith("dagster") and sentence_of(cause) is not None:
                     raise cause from None
             raise
         finally:
