@@ -26,7 +26,7 @@ from lake.manifest import APP, Planned, record_counts, record_plan
 from lake.memory import parts_to_order, rows_per_group, threads
 from lake.readers import ReadFile, make_stage, stage
 from lake.sql import file_literal, identifier
-from lake.tables import TABLES
+from lake.tables import TABLES, Table
 
 # The columns that may hold long texts.
 _OBJECTS = {"events": "properties", "exposures": "attributes", "assignments": "attributes"}
@@ -44,6 +44,11 @@ class Batch:
         self.read: list[ReadFile] = []
         self.kept: dict[int, int] = {}  # number of the file → rows of it that the lake has now
         self.days: dict[str, set[dt.date]] = defaultdict(set)  # kind → event days whose rows changed
+
+    @property
+    def app(self) -> tuple[str, int]:
+        """What marks a table that has this batch."""
+        return APP, self.plan.batch
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -144,20 +149,29 @@ def _write_keys(batch: Batch) -> None:
     """Give every unit that has none the next dense key, in the order of type and id."""
     if not batch.kinds:
         return
-    con = batch.con
+    con, table, root = batch.con, TABLES["unit_keys"], batch.lake.root
+    snapshot = delta.load(root, table)
+    _show(batch, table, snapshot)
     units = " UNION ALL ".join(f"SELECT unit_type, unit_id FROM staged_{kind}" for kind in batch.kinds)
     con.execute(f"CREATE TABLE batch_units AS SELECT DISTINCT unit_type, unit_id FROM ({units})")
-    _append(
-        batch,
-        "unit_keys",
+    select = (
         "SELECT unit_type, unit_id, (SELECT coalesce(max(unit_key), 0) FROM unit_keys) "
         "+ row_number() OVER (ORDER BY unit_type, unit_id) AS unit_key, $batch::BIGINT AS batch "
-        "FROM (SELECT * FROM batch_units ANTI JOIN unit_keys USING (unit_type, unit_id)) ORDER BY unit_key",
+        "FROM (SELECT * FROM batch_units ANTI JOIN unit_keys USING (unit_type, unit_id)) ORDER BY unit_key"
     )
+    # No number is needed: who has a key gets no other, on this very snapshot.
+    _append(batch, table, snapshot, select)
+    _show(batch, table, snapshot)
     con.execute(
         "CREATE TABLE batch_keys AS SELECT unit_type, unit_id, unit_key "
         "FROM unit_keys SEMI JOIN batch_units USING (unit_type, unit_id)"
     )
+
+
+def _show(batch: Batch, table: Table, snapshot: DeltaTable) -> None:
+    """Let the session's view say what this snapshot says."""
+    rows = delta.relation(batch.lake.root / table.name, delta.columns(snapshot), delta.files(snapshot))
+    batch.con.execute(f"CREATE OR REPLACE TEMP VIEW {table.name} AS {rows}")
 
 
 def _write_records(batch: Batch, kind: str) -> None:
@@ -168,7 +182,7 @@ def _write_records(batch: Batch, kind: str) -> None:
     find_losers(con, kind, batch=batch.plan.batch, dedup_days=_dedup_days(batch))
     _keep_winners(batch, kind)
     batch.days[kind] |= {*_days(con, f"staged_{kind}"), *_days(con, f"losers_{kind}")}
-    if _is_done(snapshot, batch):
+    if delta.is_done(snapshot, batch.app):
         return
     new = _new_files(batch, kind)
     rewritten, removed = _rewritten_files(batch, kind, near)
@@ -181,7 +195,7 @@ def _write_records(batch: Batch, kind: str) -> None:
         *(delta.removal(table, file) for file in removed),
     ]
     faults.reached(f"{kind}: placed")
-    delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
+    delta.commit(root, table, snapshot, actions, app=batch.app)
 
 
 def _near_files(batch: Batch, kind: str, snapshot: DeltaTable) -> dict[str, delta.DataFile]:
@@ -317,9 +331,9 @@ def _group_rows(con: duckdb.DuckDBPyConnection, width: str) -> int:
 def _write_attributes(batch: Batch) -> None:
     """One row per attribute of every unit; a null says nothing."""
     _count_kept(batch, "good_units")
-    _append(
+    _append_once(
         batch,
-        "unit_attributes",
+        TABLES["unit_attributes"],
         "SELECT unit_type, unit_id, entry.key AS attribute, (entry.value ->> '$') AS value, valid_from, "
         "source, file_hash, file_row, $batch::BIGINT AS batch "
         "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL",
@@ -328,36 +342,40 @@ def _write_attributes(batch: Batch) -> None:
 
 
 def _write_quarantine(batch: Batch) -> None:
-    _append(
+    _append_once(
         batch,
-        "quarantine",
+        TABLES["quarantine"],
         "SELECT f.source, f.path, f.file_hash, q.line, q.reason, q.raw, $batch::BIGINT AS batch "
         "FROM stage_quarantine AS q JOIN stage_files AS f USING (file_no)",
         width="avg(strlen(raw)) FROM stage_quarantine",
     )
 
 
-def _append(batch: Batch, name: str, select: str, *, width: str = "0") -> None:
+def _append_once(batch: Batch, table: Table, select: str, *, width: str) -> None:
     """Commit the rows of `select`, unless the table has this batch already."""
-    table, root = TABLES[name], batch.lake.root
-    snapshot = delta.load(root, table)
-    if _is_done(snapshot, batch):
-        return
+    snapshot = delta.load(batch.lake.root, table)
+    if not delta.is_done(snapshot, batch.app):
+        _append(batch, table, snapshot, select, app=batch.app, width=width)
+
+
+def _append(
+    batch: Batch,
+    table: Table,
+    snapshot: DeltaTable,
+    select: str,
+    *,
+    app: tuple[str, int] | None = None,
+    width: str = "0",
+) -> None:
+    """Commit the rows of `select`, if there are any; the snapshot goes along."""
     new = delta.write_parquet(
         batch.con,
         select,
-        batch.folder / f"{name}.parquet",
+        batch.folder / f"{table.name}.parquet",
         params={"batch": batch.plan.batch},
         group_rows=_group_rows(batch.con, width),
     )
-    if new is None:
-        return
-    actions = delta.place(root / name, table, [new], batch.stem)
-    faults.reached(f"{name}: placed")
-    delta.commit(root, table, snapshot, actions, app=(APP, batch.plan.batch))
-    batch.lake.snapshot(batch.con, name)
-
-
-def _is_done(snapshot: DeltaTable, batch: Batch) -> bool:
-    done = snapshot.transaction_version(APP)
-    return done is not None and done >= batch.plan.batch
+    if new is not None:
+        actions = delta.place(batch.lake.root / table.name, table, [new], batch.stem)
+        faults.reached(f"{table.name}: placed")
+        delta.commit(batch.lake.root, table, snapshot, actions, app=app)

@@ -29,7 +29,7 @@ from lake.sql import file_list, identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 
 _DUCKDB_TYPES = {delta: duck for duck, delta in DELTA_TYPES.items()}
-_RETRIES = 20
+_ATTEMPTS = 50
 
 Action = AddAction | RemoveAction
 
@@ -238,25 +238,21 @@ def commit(
         app: an application and its running number; a number that was committed already is an error.
 
     Raises:
-        CommitFailedError: another writer changed what these actions rest on: work them out anew.
+        CommitFailedError: another writer has committed meanwhile: work the actions out anew.
         LakeError: the log can't be written.
     """
-    properties = None
-    if app is not None:
-        done = delta.transaction_version(app[0])
-        if done is not None and done >= app[1]:
-            raise CommitFailedError(f"{table.name}: {app[0]} number {app[1]} was committed before")
-        properties = CommitProperties(app_transactions=[Transaction(*app)], max_commit_retries=0)
+    if app is not None and is_done(delta, app):
+        raise CommitFailedError(f"{table.name}: {app[0]} number {app[1]} was committed before")
+    transactions = [] if app is None else [Transaction(*app)]
     faults.reached(f"{table.name}: before commit")
-    before = delta.version()
-    log = root / table.name / "_delta_log"
+    before, log = delta.version(), root / table.name / "_delta_log"
     with writing(log):
         delta.create_write_transaction(
             list(actions),
             mode="append",
             schema=delta.schema(),
             partition_by=[table.partition] if table.partition else None,
-            commit_properties=properties,
+            commit_properties=CommitProperties(app_transactions=transactions, max_commit_retries=0),
         )
         delta.update_incremental()
         # What is committed later, in whichever table, must not outlive this on a disk that lost its power.
@@ -265,6 +261,12 @@ def commit(
         sync(log)
     faults.reached(f"{table.name}: after commit")
     return delta.version()
+
+
+def is_done(delta: DeltaTable, app: tuple[str, int]) -> bool:
+    """Whether the application has committed this number, or a later one, to the table."""
+    done = delta.transaction_version(app[0])
+    return done is not None and done >= app[1]
 
 
 def replace(
@@ -276,8 +278,8 @@ def replace(
     """
     folder = root / table.name
     delta = load(root, table)
-    added = place(folder, table, new, stem)
-    for _ in range(_RETRIES):
+    added = place(folder, table, new, stem) if new else []
+    for _ in range(_ATTEMPTS):
         gone = [file for file in files(delta) if partitions is None or file.partition in partitions]
         if not gone and not added:
             return Written(0, delta.version())
@@ -288,18 +290,13 @@ def replace(
             continue
         return Written(sum(file.rows for file in new), version, tuple(action.path for action in added))
     raise LakeError(
-        f"{folder}: {_RETRIES} attempts to commit met other writers; run again when they are done"
+        f"{folder}: {_ATTEMPTS} attempts to commit met other writers; run again when they are done"
     )
 
 
 def append(root: Path, table: Table, new: Sequence[NewFile], stem: str) -> Written:
     """Add files in one commit."""
-    delta = load(root, table)
-    if not new:
-        return Written(0, delta.version())
-    added = place(root / table.name, table, new, stem)
-    version = commit(root, table, delta, added)
-    return Written(sum(file.rows for file in new), version, tuple(action.path for action in added))
+    return replace(root, table, new, stem, ())
 
 
 def add_columns(root: Path, table: Table, wanted: Sequence[Column]) -> None:

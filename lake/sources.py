@@ -91,6 +91,10 @@ def landing_files(workspace: Workspace) -> tuple[SourceFile, ...]:
     """
     found: list[SourceFile] = []
     for name, source in workspace.config.sources.items():
+        if name == LANDING:
+            raise LakeError(
+                f"{workspace.toml}: sources.{LANDING}: files in landing/ have this name; choose another"
+            )
         mapping = _mapping(workspace, name, source)
         found += _source_files(workspace, name, source, mapping)
     found += _landing(workspace)
@@ -123,7 +127,7 @@ def _matching(root: Path, source: Source) -> list[Path]:
     """A directory stands for its files of known formats, a file for itself, anything else is a pattern."""
     path = root / source.path
     if path.is_dir():
-        return [item for item in path.iterdir() if _format(item) is not None and _is_offered(item)]
+        return [item for item in path.iterdir() if _format(item) is not None and _is_offered(item, path)]
     if path.is_file():
         return [path]
     # The workspace's own name is no pattern, whatever characters it has.
@@ -131,7 +135,7 @@ def _matching(root: Path, source: Source) -> list[Path]:
         (Path("/"), source.path.lstrip("/")) if Path(source.path).is_absolute() else (root, source.path)
     )
     found = [base / item for item in glob.glob(pattern, root_dir=base, recursive=True)]  # noqa: PTH207
-    return [item for item in found if _is_offered(item)]
+    return [item for item in found if not item.is_dir()]
 
 
 def _landing(workspace: Workspace) -> Iterator[SourceFile]:
@@ -143,13 +147,15 @@ def _landing(workspace: Workspace) -> Iterator[SourceFile]:
         for path in folder.rglob("*"):
             form = _format(path)
             # Segments that are not sealed yet have another suffix or a leading dot.
-            if form is not None and _is_offered(path):
+            if form is not None and _is_offered(path, folder):
                 shown = str(path.relative_to(workspace.root))
                 yield SourceFile(_checked(path, shown), shown, form, mapping)
 
 
-def _is_offered(path: Path) -> bool:
-    return not path.is_dir() and not path.name.startswith(".")
+def _is_offered(path: Path, folder: Path) -> bool:
+    """Whether a file is there to be read: not hidden, nor in a hidden folder."""
+    parts = path.relative_to(folder).parts
+    return not path.is_dir() and not any(part.startswith(".") for part in parts)
 
 
 def _checked(path: Path, shown: str) -> Path:

@@ -1,22 +1,20 @@
-"""Names, values and paths as SQL text: the one place where quoting happens."""
+"""Names, values and paths as SQL text for DuckDB: the one place where quoting happens."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
-
-from sqlglot import exp
 
 _PATTERN_CHARS = re.compile(r"[\[*?]")
 
 
 def identifier(name: str) -> str:
     """A quoted name."""
-    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")
+    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(value: str) -> str:
     """A quoted text."""
-    return exp.Literal.string(value).sql(dialect="duckdb")
+    return "'" + value.replace("'", "''") + "'"
 
 
 def file_literal(path: Path) -> str:

@@ -41,9 +41,13 @@ def test_a_killed_process_leaves_no_lock(case, tmp_path):
 @pytest.mark.parametrize(
     "step",
     [
-        f"{table}: {point} commit"
-        for table in ("ingested", "unit_keys", "events", "assignments", "unit_attributes", "quarantine")
-        for point in ("before", "after")
+        "file staged",
+        "events: written",
+        *(
+            f"{table}: {point} commit"
+            for table in ("ingested", "unit_keys", "events", "assignments", "unit_attributes", "quarantine")
+            for point in ("before", "after")
+        ),
     ],
 )
 def test_where_no_lock_reaches_the_commits_keep_two_writers_apart(case, tmp_path, monkeypatch, step):

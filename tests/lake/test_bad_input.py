@@ -183,6 +183,21 @@ def test_a_mapping_that_can_not_work_is_refused(shop, old, new, says):
     assert "tenbin.toml: sources.orders" in str(raised.value)
 
 
+def test_the_name_of_the_landing_folder_is_no_name_for_a_source(shop):
+    shop.configure(SOURCE.format(path="o.csv").replace("sources.orders", "sources.landing"))
+    shop.write("o.csv", CSV)
+    assert "sources.landing: files in landing/ have this name; choose another" in refused(shop)
+
+
+def test_what_is_hidden_or_not_sealed_yet_is_left_alone(shop):
+    shop.land("events", "a.ndjson", [event(1)])
+    for name in (".b.ndjson", "c.ndjson.open", "d.tmp", ".writing/e.ndjson"):
+        shop.write(f"landing/events/{name}", "half a li")
+    shop.land("events", "2026/01/f.ndjson", [event(2)])
+    report = ingest(shop.workspace)
+    assert (report.files, report.rows) == (2, 2)
+
+
 @pytest.mark.parametrize("kind", ["link to nothing", "pipe"])
 def test_what_is_no_file_is_refused_and_not_waited_for(shop, kind):
     path = shop.land("events", "a.ndjson", [event(1)]).with_name("b.ndjson")

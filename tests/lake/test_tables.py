@@ -167,7 +167,7 @@ def test_writers_of_different_partitions_do_not_disturb_each_other(shop):
     assert shop.query(LOOKS) == [("a", 4), ("b", 4), ("c", 4), ("d", 4), ("untouched", 7)]
 
 
-def test_a_batch_number_can_not_be_committed_twice(shop):
+def test_a_commit_is_of_the_very_snapshot_and_a_batch_number_is_committed_once(shop):
     table = TABLES["unit_keys"]
     root = shop.root / "lake"
     first, second = delta.load(root, table), delta.load(root, table)
