@@ -35,8 +35,9 @@ def run_demo(root: Path, *, console: Console | None = None) -> DemoSummary:
     Raises:
         UserError: `root` holds something else or can't be written.
     """
-    from tenbin.demo import make_demo
+    from tenbin.demo import check_place, make_demo
 
+    check_place(root)  # before there is any progress to show
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

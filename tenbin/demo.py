@@ -57,6 +57,21 @@ class DemoTruth(msgspec.Struct, frozen=True, kw_only=True):
         return {experiment.key: experiment.verdict.value for experiment in self.experiments}
 
 
+def check_place(root: Path) -> None:
+    """Refuse a place that is somebody else's.
+
+    Raises:
+        DemoError: `root` is a file, or a directory with something else in it.
+    """
+    if root.exists() and not root.is_dir():
+        raise DemoError(f"{root}: is a file; give a directory that is not there yet, or an empty one")
+    if root.is_dir() and any(root.iterdir()) and not (root / _MARKER).is_file():
+        raise DemoError(
+            f"{root}: is not empty and holds no demo, so nothing was written; "
+            "give a directory that is not there yet, or an empty one"
+        )
+
+
 def make_demo(
     root: Path, *, units: int = 50_000, days: int = 21, seed: int = 7, progress: Progress | None = None
 ) -> DemoTruth:
@@ -120,14 +135,8 @@ def _check_numbers(units: int, days: int) -> None:
 
 def _prepare(root: Path, numbers: dict[str, int]) -> None:
     """Make sure that `root` is ours to write to; clear the data of a demo with other numbers."""
+    check_place(root)
     marker = root / _MARKER
-    if root.exists() and not root.is_dir():
-        raise DemoError(f"{root}: is a file; give a directory that is not there yet, or an empty one")
-    if root.is_dir() and any(root.iterdir()) and not marker.is_file():
-        raise DemoError(
-            f"{root}: is not empty and holds no demo, so nothing was written; "
-            "give a directory that is not there yet, or an empty one"
-        )
     text = json.dumps(numbers, sort_keys=True) + "\n"
     if marker.is_file() and marker.read_text(encoding="utf-8", errors="replace") != text:
         for name in _DERIVED_DIRECTORIES:

@@ -122,9 +122,10 @@ def test_a_port_that_is_none(refused):
 # The demo's directory
 
 
-def test_a_demo_never_writes_into_somebody_elses_directory(refused, tmp_path):
+@pytest.mark.parametrize("json_option", [(), ("--json",)])
+def test_a_demo_never_writes_into_somebody_elses_directory(refused, tmp_path, json_option):
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert refused("demo", tmp_path, "--json") == (
+    assert refused("demo", tmp_path, *json_option) == (
         f"{tmp_path}: is not empty and holds no demo, so nothing was written; give a directory that is not "
         "there yet, or an empty one"
     )
