@@ -52,7 +52,8 @@ class Workspace:
     @property
     def lateness_s(self) -> int:
         """How long a day stays open for late rows, in seconds."""
-        return seconds(self.config.workspace.lateness, where=str(self.toml), error=WorkspaceError)
+        where = f'{self.toml}: key "workspace.lateness"'
+        return seconds(self.config.workspace.lateness, where=where, error=WorkspaceError)
 
     @property
     def toml(self) -> Path:

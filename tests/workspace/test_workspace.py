@@ -54,7 +54,9 @@ def test_a_byte_order_mark_is_no_part_of_the_file(tmp_path: Path):
         ),
         pytest.param(MINIMAL + 'timezone = "Mars/Base"\n', ["Mars/Base", "IANA"], id="unknown zone"),
         pytest.param(MINIMAL + 'timezone = "../etc"\n', ["../etc", "IANA"], id="zone as path"),
-        pytest.param(MINIMAL + 'lateness = "soon"\n', ['"soon"', "7d"], id="bad duration"),
+        pytest.param(
+            MINIMAL + 'lateness = "soon"\n', ["workspace.lateness", '"soon"', "7d"], id="bad duration"
+        ),
         pytest.param(MINIMAL + "dedup_days = true\n", ["workspace.dedup_days", "int"], id="wrong type"),
         pytest.param(
             MINIMAL + 'lateness = "99999999999d"\n', ['"99999999999d"', "3650d"], id="endless lateness"
