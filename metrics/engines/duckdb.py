@@ -6,7 +6,7 @@ the lake's columns; `refresh_*` and `write_*` also need the `Lake`.
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import duckdb
 import polars as pl
@@ -24,7 +24,9 @@ from workspace import Workspace
 
 Connection = duckdb.DuckDBPyConnection
 
+# A commit takes in days until it has this many of both: a month of many events, any number of stray days.
 _DAYS_AT_ONCE = 31
+_EVENTS_AT_ONCE = 1_000_000
 
 _MOMENTS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "experiment": pl.String,
@@ -86,18 +88,16 @@ class Engine:
         begun = time.perf_counter()
         measures = measures_of(list(self.metrics.values()))
         sql, rows = render(freshness.stamped_unit_days(measures)), 0
-        for days in _runs(self.stale_days(con, until=until)):
-            bounds = {"first": days[0], "last": days[-1]}
+        for days in _together(self._stale_days(con, until)):
+            chosen = {"days": days, "first": days[0], "last": days[-1]}
             rows += self.lake.overwrite(
-                con, "unit_days", sql, params=bounds, partition={"occurred_on": days}
+                con, "unit_days", sql, params=chosen, partition={"occurred_on": days}
             ).rows
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
     def stale_days(self, con: Connection, *, until: dt.date | None = None) -> list[dt.date]:
         """The days of `unit_days` that are not what their events and the definitions say."""
-        measures = measures_of(list(self.metrics.values()))
-        query = render(freshness.stale_days(measures))
-        return [day for (day,) in con.execute(query, {"until": until or dt.date.max}).fetchall()]
+        return [day for day, _ in self._stale_days(con, until)]
 
     def refresh_first_exposures(self, con: Connection, experiments: Sequence[Experiment]) -> StepReport:
         """Bring each experiment's first exposures up to date; what is there already is not written again."""
@@ -231,6 +231,11 @@ class Engine:
 
     # --- inside --------------------------------------------------------------------------------------------
 
+    def _stale_days(self, con: Connection, until: dt.date | None) -> list[tuple[dt.date, int]]:
+        """The days of `unit_days` that must be made again, with the number of their events."""
+        query = render(freshness.stale_days(measures_of(list(self.metrics.values()))))
+        return con.execute(query, {"until": until or dt.date.max}).fetchall()
+
     def _moments_of(
         self, con: Connection, plan: UnitPlan, days: Sequence[dt.date]
     ) -> tuple[list[MomentRow], str]:
@@ -317,15 +322,18 @@ def moments_frame(rows: Sequence[MomentRow], stamps: Mapping[dt.date, str]) -> p
     )  # fmt: skip
 
 
-def _runs(days: Sequence[dt.date]) -> list[list[dt.date]]:
-    """Days in order, cut into runs of consecutive ones that are read and written together."""
-    runs: list[list[dt.date]] = []
-    for day in days:
-        if runs and day - runs[-1][-1] == dt.timedelta(days=1) and len(runs[-1]) < _DAYS_AT_ONCE:
-            runs[-1].append(day)
-        else:
-            runs.append([day])
-    return runs
+def _together(days: Iterable[tuple[dt.date, int]]) -> Iterator[list[dt.date]]:
+    """Days, each with the number of its events, cut into lots that are read and written together."""
+    lot: list[dt.date] = []
+    total = 0
+    for day, events in days:
+        lot.append(day)
+        total += events
+        if len(lot) >= _DAYS_AT_ONCE and total >= _EVENTS_AT_ONCE:
+            yield lot
+            lot, total = [], 0
+    if lot:
+        yield lot
 
 
 def _units_as_of(con: Connection, plan: UnitPlan, sql: str, as_of: dt.date) -> int:

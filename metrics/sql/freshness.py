@@ -15,7 +15,7 @@ from typing import Any
 from sqlglot import exp
 
 from metrics.model import METHOD_VERSION, Measure
-from metrics.sql.partials import unit_days
+from metrics.sql.partials import chosen_days, unit_days
 from metrics.sql.plan import UnitPlan
 from metrics.sql.tree import CHECKSUM, build, column, fill_list, function, union_all
 
@@ -29,19 +29,20 @@ def mark_of(measures: Sequence[Measure]) -> str:
 
 
 def stamped_unit_days(measures: Sequence[Measure]) -> exp.Query:
-    """The partials of the days between `$first` and `$last` (bound), and the stamp of each day."""
+    """The partials of `$days` (see `chosen_days`), and the stamp of each day."""
     stamps = build(
         "SELECT $mark AS measure, CAST(NULL AS VARCHAR) AS unit_type, CAST(NULL AS BIGINT) AS unit_key, "
         "occurred_on, COUNT(*) AS events, CAST(COALESCE(MAX(batch), 0) AS DECIMAL(38, 6)) AS value_sum "
         "FROM events "
-        "WHERE occurred_on BETWEEN $first AND $last GROUP BY occurred_on",
+        "WHERE $chosen GROUP BY occurred_on",
+        chosen=chosen_days(),
         mark=mark_of(measures),
     )
     return unit_days(measures, also=[stamps]) if measures else stamps
 
 
 def stale_days(measures: Sequence[Measure]) -> exp.Select:
-    """The days up to `$until` (bound) whose stamp is not that of their events, in order."""
+    """The days up to `$until` (bound) whose stamp is not that of their events, in order; how many events."""
     seen = build(
         "SELECT occurred_on, COUNT(*) AS events, COALESCE(MAX(batch), 0) AS batch FROM events "
         "WHERE occurred_on <= $until GROUP BY occurred_on"
@@ -53,7 +54,8 @@ def stale_days(measures: Sequence[Measure]) -> exp.Select:
         mark=mark_of(measures),
     )
     query = build(
-        "SELECT COALESCE(seen.occurred_on, stored.occurred_on) AS day FROM seen "
+        "SELECT COALESCE(seen.occurred_on, stored.occurred_on) AS day, COALESCE(seen.events, 0) AS events "
+        "FROM seen "
         "FULL JOIN stored ON stored.occurred_on = seen.occurred_on "
         "WHERE COALESCE(seen.events <> stored.events OR seen.batch <> stored.batch, TRUE) ORDER BY day"
     )

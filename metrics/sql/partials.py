@@ -41,16 +41,25 @@ def value_of(measure: Measure, table: str | None = None) -> exp.Expr:
     return number_sql(measure.value or "value", table)
 
 
+def chosen_days() -> exp.Expr:
+    """Whether an event is of one of `$days`, which lie between `$first` and `$last` (bound).
+
+    The bounds say the same to the reader of files, which skips those that lie outside.
+    """
+    return expression("occurred_on BETWEEN $first AND $last AND ARRAY_CONTAINS($days, occurred_on)")
+
+
 def unit_days(measures: Sequence[Measure], also: Sequence[exp.Select] = ()) -> exp.Query:
-    """The partials of the days between `$first` and `$last` (bound), of all measures.
+    """The partials of `$days` (see `chosen_days`), of all measures.
 
     The wide pass over the events comes first; the long rows that are stored are its non-empty columns, and
     below them those of `also`.
     """
     wide = build(
         "SELECT environment, unit_type, unit_key, occurred_on FROM events "
-        "WHERE occurred_on BETWEEN $first AND $last AND event IN ($names) "
-        "GROUP BY environment, unit_type, unit_key, occurred_on"
+        "WHERE $chosen AND event IN ($names) "
+        "GROUP BY environment, unit_type, unit_key, occurred_on",
+        chosen=chosen_days(),
     )
     names = sorted({measure.event for measure in measures})
     fill_list(wide, "names", names)

@@ -45,7 +45,16 @@ ALLOWED = frozenset(
             QUANTILE,
         ),
         *("CONTAINS", "STARTS_WITH", "ENDS_WITH", "REGEXP_LIKE", "REGEXP_EXTRACT", "SUBSTRING", "PAD", "MD5"),
-        *("SPLIT", "TRANSFORM", "ARRAY_TO_STRING", JSON_TEXT, JSON_KIND, JSON_OBJECT, MICROSECONDS),
+        *(
+            "SPLIT",
+            "TRANSFORM",
+            "ARRAY_TO_STRING",
+            "ARRAY_CONTAINS",
+            JSON_TEXT,
+            JSON_KIND,
+            JSON_OBJECT,
+            MICROSECONDS,
+        ),
         *(CHECKSUM, ZONED),
     )
 )

@@ -90,6 +90,28 @@ def test_late_rows_of_a_closed_day_add_revisions_and_end_where_an_early_arrival_
     assert page["units"] == {"対照群": 81, "zoë": 80}
 
 
+def test_an_earlier_range_revises_no_closed_day_with_a_part_of_its_late_rows(shop: Shop):
+    shop.run()
+    days = shop.days()
+    early, later = days[2], days[5]
+    assert not shop.is_open(later)
+    shop.land("events", [purchase(1_000, 1, noon(early), 700), purchase(1_001, 2, noon(later), 900)])
+    shop.run(last=days[3])
+    shop.run()
+    closed = [day for day in days if not shop.is_open(day)]
+    assert sorted(key for key in shop.results() if key[1]) == [(day, 1) for day in closed if day >= early]
+
+
+def test_stray_days_are_written_in_one_commit(shop: Shop):
+    shop.run()
+    log = shop.root / "lake" / "unit_days" / "_delta_log"
+    before = set(log.glob("*.json"))
+    stray = [dt.date(1990, 1, 1) + dt.timedelta(days=97 * number) for number in range(40)]
+    shop.land("events", [purchase(1_000 + number, 1, noon(day), 5) for number, day in enumerate(stray)])
+    shop.run()
+    assert len(set(log.glob("*.json")) - before) == 1
+
+
 def test_an_experiment_without_an_as_of_day_stops_no_other(shop: Shop):
     text = (shop.root / "experiments" / "検索.toml").read_text(encoding="utf-8")
     later = text.replace("検索", "later").replace(str(shop.first), str(shop.today + dt.timedelta(days=3)))

@@ -20,7 +20,8 @@ WITH "seen" AS (
     "occurred_on"
 )
 SELECT
-  COALESCE("seen"."occurred_on", "stored"."occurred_on") AS "day"
+  COALESCE("seen"."occurred_on", "stored"."occurred_on") AS "day",
+  COALESCE("seen"."events", 0) AS "events"
 FROM "seen"
 FULL JOIN "stored"
   ON "stored"."occurred_on" = "seen"."occurred_on"

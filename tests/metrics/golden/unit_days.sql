@@ -127,7 +127,9 @@ WITH "wide" AS MATERIALIZED (
       )) AS "value_3"
   FROM "events"
   WHERE
-    "occurred_on" BETWEEN $first AND $last
+    (
+      "occurred_on" BETWEEN $first AND $last AND ARRAY_CONTAINS($days, "occurred_on")
+    )
     AND "event" IN ('click', 'purchase', 'view')
   GROUP BY
     "environment",
@@ -196,6 +198,8 @@ SELECT
   CAST(COALESCE(MAX("batch"), 0) AS DECIMAL(38, 6)) AS "value_sum"
 FROM "events"
 WHERE
-  "occurred_on" BETWEEN $first AND $last
+  (
+    "occurred_on" BETWEEN $first AND $last AND ARRAY_CONTAINS($days, "occurred_on")
+  )
 GROUP BY
   "occurred_on"
