@@ -82,7 +82,8 @@ def refresh_results(
         )
         for as_of, cells in days.items()
     ]
-    written, revised = _record(con, engine.lake, experiment, readings)
+    end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
+    written, revised = _record(con, engine.lake, experiment, readings, end)
     analysis = readings[-1].analysis
     _record_findings(con, engine.lake, experiment, last, _rows_of(findings, analysis))
     return ResultsReport(rows=written, revised=revised, latest=analysis.results, decision=analysis.decision)
@@ -144,14 +145,22 @@ def cells_by_day(
 
 
 def _record(
-    con: duckdb.DuckDBPyConnection, lake: Lake, experiment: Experiment, readings: Sequence[Reading]
+    con: duckdb.DuckDBPyConnection,
+    lake: Lake,
+    experiment: Experiment,
+    readings: Sequence[Reading],
+    end: dt.date,
 ) -> tuple[int, tuple[dt.date, ...]]:
-    """Write the days that are new, still open or changed; rows written, and the days that were revised."""
+    """Write the days that are new, still open or changed; rows written, and the days that were revised.
+
+    Days after the planned end, which was moved then, are taken away.
+    """
     stored = _stored_days(con, experiment)
     fresh = {reading.as_of: _revise(stored.get(reading.as_of, []), reading) for reading in readings}
-    changed = {day: rows for day, rows in fresh.items() if rows != stored.get(day)}
+    is_moved = any(day > end for day in stored)
+    changed = {day: rows for day, rows in fresh.items() if is_moved or rows != stored.get(day)}
     if changed:
-        _overwrite(con, lake, experiment, changed)
+        _overwrite(con, lake, experiment, changed, end)
     revised = tuple(day for day, rows in changed.items() if rows[-1].revision > _latest(stored.get(day, [])))
     return sum(_count_latest(rows) for rows in changed.values()), revised
 
@@ -204,8 +213,9 @@ def _overwrite(
     lake: Lake,
     experiment: Experiment,
     days: dict[dt.date, list[Result]],
+    end: dt.date,
 ) -> None:
-    """Put these days in the place of what was recorded of them; all others stay."""
+    """Put these days in the place of what was recorded of them; all others up to `end` stay."""
     data = [
         msgspec.structs.asdict(row) | {"status": row.status.value, "reasons": list(row.reasons)}
         for rows in days.values()
@@ -219,9 +229,9 @@ def _overwrite(
         con,
         "results",
         f"SELECT {_COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
-        f"AND as_of IN (SELECT as_of FROM fresh_results)) UNION ALL BY NAME "
+        f"AND (as_of > $end OR as_of IN (SELECT as_of FROM fresh_results))) UNION ALL BY NAME "
         f"SELECT {fresh} FROM fresh_results ORDER BY iteration, {_ORDER}",
-        params={"experiment": experiment.key, "iteration": experiment.iteration},
+        params={"experiment": experiment.key, "iteration": experiment.iteration, "end": end},
         partition={"experiment": experiment.key},
     )
     con.unregister("fresh_results")

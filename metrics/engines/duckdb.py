@@ -13,6 +13,7 @@ import polars as pl
 
 from assignments.model import Experiment
 from lake import Lake
+from metrics.analysis import planned_end
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
 from metrics.sql import exposures, freshness, health, metric_sql, moments, units
@@ -116,6 +117,7 @@ class Engine:
     ) -> tuple[StepReport, StepReport]:
         """Bring unit metrics and moments up to date as of each of `days`, and of every stored day.
 
+        Stored days after the planned end, which was moved then, are taken away.
         A day whose definitions and rows are those of its stamp is left alone; so late rows cost the days from
         theirs on. Unit metrics are kept for the latest day only.
 
@@ -171,8 +173,8 @@ class Engine:
         query = units.published(plan)
         sql = render(query)
         latest = con.execute(
-            "SELECT MAX(as_of) FROM unit_metrics WHERE experiment = $1 AND iteration = $2",
-            [experiment.key, experiment.iteration],
+            "SELECT MAX(as_of) FROM unit_metrics WHERE experiment = $1 AND iteration = $2 AND as_of <= $3",
+            [experiment.key, experiment.iteration, self._last_day(experiment)],
         ).fetchall()[0][0]
         rows = 0
         if latest is None or latest <= as_of:
@@ -189,15 +191,20 @@ class Engine:
         rows: Sequence[MomentRow],
         stamps: Mapping[dt.date, str],
     ) -> StepReport:
-        """Write moments and the stamps of their days in place of what was stored of the same days."""
+        """Write moments and the stamps of their days in place of those days, and of any after the end."""
         begun = time.perf_counter()
         con.register("fresh_moments", moments_frame(rows, stamps))
         names = ", ".join(f'"{name}"' for name in _MOMENTS_SCHEMA)
         sql = (
             f"SELECT {names} FROM moments WHERE experiment = $experiment AND NOT (iteration = $iteration "
-            f"AND as_of IN (SELECT as_of FROM fresh_moments)) UNION ALL SELECT {names} FROM fresh_moments"
+            "AND (as_of > $last OR as_of IN (SELECT as_of FROM fresh_moments))) "
+            f"UNION ALL SELECT {names} FROM fresh_moments"
         )
-        params = {"experiment": experiment.key, "iteration": experiment.iteration}
+        params = {
+            "experiment": experiment.key,
+            "iteration": experiment.iteration,
+            "last": self._last_day(experiment),
+        }
         written = self.lake.overwrite(
             con, "moments", sql, params=params, partition={"experiment": experiment.key}
         ).rows
@@ -279,7 +286,10 @@ class Engine:
         return crowded
 
     def _stale_stamps(self, con: Connection, plan: UnitPlan, days: Sequence[dt.date]) -> dict[dt.date, str]:
-        """Of `days` and the stored days, those that must be computed, with the stamp that they will have."""
+        """Of `days` and the stored days, those that must be computed, with the stamp that they will have.
+
+        All of them when a stored day lies after the end: then the latest is another one than before.
+        """
         stored = dict(
             con.execute(
                 "SELECT as_of, MIN(inputs) FROM moments WHERE experiment = $1 AND iteration = $2 "
@@ -289,8 +299,15 @@ class Engine:
         )
         inputs = con.execute(render(freshness.inputs_by_day(plan))).fetchall()
         zone = self.workspace.timezone.key
-        present = freshness.stamps(plan, zone, inputs, {*days, *stored})
-        return {day: stamp for day, stamp in present.items() if stored.get(day) != stamp}
+        last = self._last_day(plan.experiment)
+        kept = {day for day in (*days, *stored) if day <= last}
+        is_moved = any(day > last for day in stored)
+        present = freshness.stamps(plan, zone, inputs, kept)
+        return {day: stamp for day, stamp in present.items() if is_moved or stored.get(day) != stamp}
+
+    def _last_day(self, experiment: Experiment) -> dt.date:
+        """The last as-of day that an experiment can have."""
+        return planned_end(experiment, self.metrics, self.workspace) or dt.date.max
 
     def _replace(self, con: Connection, table: str, sql: str, experiment: Experiment) -> int:
         """Write an experiment's rows unless the table has just these; how many they are."""

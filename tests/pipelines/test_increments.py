@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import Shop, exposure, make_shop, purchase
+import tenbin as tenbin_package
+from tests.pipelines.conftest import LATENESS_DAYS, Shop, exposure, make_shop, purchase
 from tests.support import tenbin
 
 pytestmark = pytest.mark.slow
@@ -28,8 +29,10 @@ def recorded_runs(root: Path) -> list[tuple[str, str]]:
 def test_a_second_run_changes_nothing(shop: Shop):
     assert shop.run()["ingested"] == {"events": 54, "exposures": 160, "assignments": 0, "unit_attributes": 0}
     before = shop.written()
+    published = (shop.root / "warehouse.duckdb").read_bytes()
     assert set(shop.run()["ingested"].values()) == {0}
     assert shop.written() == before
+    assert (shop.root / "warehouse.duckdb").read_bytes() == published
 
 
 def test_a_backfill_in_parts_is_one_run_each_and_ends_where_one_run_would(shop: Shop, tmp_path: Path):
@@ -110,6 +113,29 @@ def test_stray_days_are_written_in_one_commit(shop: Shop):
     shop.land("events", [purchase(1_000 + number, 1, noon(day), 5) for number, day in enumerate(stray)])
     shop.run()
     assert len(set(log.glob("*.json")) - before) == 1
+
+
+def test_an_end_that_is_moved_to_the_front_takes_the_later_days_away(shop: Shop, tmp_path: Path):
+    days = shop.days()
+    shop.run()
+    other = make_shop(tmp_path / "so from the start")
+    for each in (shop, other):
+        path = each.root / "experiments" / "検索.toml"
+        text = path.read_text(encoding="utf-8")
+        path.write_text(
+            text.replace(f"start = {shop.first}\n", f"start = {shop.first}\nend = {days[2]}\n"),
+            encoding="utf-8",
+        )
+    # Its windows are open, so the planned end is the end and the lateness.
+    last = days[2 + LATENESS_DAYS]
+    (outcome,) = shop.run()["experiments"]
+    assert outcome["as_of"] == str(last)
+    other.run()
+    assert shop.latest() == other.latest()
+    assert max(shop.latest()) == last
+    assert shop.units() == other.units()
+    with tenbin_package.open(shop.root) as con:
+        assert con.execute("SELECT MAX(as_of) FROM moments").fetchall() == [(last,)]
 
 
 def test_an_experiment_without_an_as_of_day_stops_no_other(shop: Shop):
