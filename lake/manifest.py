@@ -94,6 +94,12 @@ def plans(
         yield Planned(batch, tuple(_noted(file, seen) for file in hashed))
 
 
+def pending(lake: Lake, found: Sequence[SourceFile]) -> list[SourceFile]:
+    """The files that no finished batch has, told by their names alone: a look that opens none of them."""
+    done = {(entry.source, entry.kind, entry.path) for entry in _known(lake) if entry.rows is not None}
+    return [file for file in found if (file.source, file.kind, file.name) not in done]
+
+
 def record_plan(lake: Lake, plan: Planned, stem: str, folder: Path) -> None:
     """Commit the batch's manifest."""
     if plan.is_recorded:

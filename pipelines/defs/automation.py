@@ -5,6 +5,8 @@ import hashlib
 
 import dagster as dg
 
+from lake import open_lake
+from lake.manifest import pending
 from lake.sources import landing_files
 from pipelines.partitions import EXPERIMENTS, RANGE_END, RANGE_START, as_of_partitions
 from pipelines.resources import WorkspaceResource, now
@@ -31,6 +33,11 @@ readout_job = dg.define_asset_job(
     description="Results and reports of a range of experiments.",
 )
 
+_RETRY_S = 900
+_ENDED = {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
+# A killed run keeps its status for ever; after this long none is waited for.
+_LONGEST_WAIT = dt.timedelta(hours=1)
+
 
 def open_days(today: dt.date, lateness_s: int) -> tuple[dt.date, dt.date]:
     """The as-of days that late rows may still change, and the one that has just closed, for its last time."""
@@ -47,6 +54,13 @@ def _daily_request(workspace: WorkspaceResource, run_key: str) -> dg.RunRequest 
     if not keys:
         return None
     return dg.RunRequest(run_key=run_key, job_name="daily", tags={RANGE_START: keys[0], RANGE_END: keys[-1]})
+
+
+def _under_way() -> dg.RunsFilter:
+    return dg.RunsFilter(
+        statuses=[status for status in dg.DagsterRunStatus if status not in _ENDED],
+        updated_after=now() - _LONGEST_WAIT,
+    )
 
 
 @dg.schedule(
@@ -71,13 +85,21 @@ def every_morning(
 def new_landing_files(
     context: dg.SensorEvaluationContext, workspace: WorkspaceResource
 ) -> dg.RunRequest | dg.SkipReason:
-    """Run when a sealed landing file appears that the last run has not seen."""
-    files = sorted(str(file.path) for file in landing_files(workspace.load()))
-    seen = hashlib.sha256("\n".join(files).encode()).hexdigest()
-    if not files or seen == context.cursor:
-        return dg.SkipReason(f"{len(files)} landing files, none of them new.")
-    context.update_cursor(seen)
-    return _daily_request(workspace, seen) or dg.RunRequest(run_key=seen, job_name="ingest")
+    """Run while there are sealed landing files that are not in the lake yet, one run at a time.
+
+    Dagster starts a key once. The same files have another one after a while: so a run that failed is tried
+    again, and not every half a minute.
+    """
+    opened = workspace.load()
+    found = landing_files(opened)
+    files = pending(open_lake(opened), found)
+    if not files:
+        return dg.SkipReason(f"{len(found)} landing files, none of them new.")
+    if context.instance.get_runs_count(_under_way()):
+        return dg.SkipReason(f"{len(files)} new landing files; a run is under way.")
+    names = "\n".join(sorted(f"{file.source}/{file.kind}/{file.name}" for file in files))
+    key = f"{hashlib.sha256(names.encode()).hexdigest()[:16]}-{int(now().timestamp()) // _RETRY_S}"
+    return _daily_request(workspace, key) or dg.RunRequest(run_key=key, job_name="ingest")
 
 
 @dg.run_status_sensor(

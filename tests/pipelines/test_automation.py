@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipelines.conftest import Shop, make_shop
+from tests.pipelines.conftest import Shop, make_shop, purchase
 from tests.support import ROOT, environment
 
 pytestmark = pytest.mark.slow
@@ -49,12 +49,26 @@ with dg.DagsterInstance.ephemeral() as instance:
     ) as context:
         after = repository.get_sensor_def("readouts_after_evidence")(context)
     repository.get_job("readouts").execute_in_process(instance=instance, tags=after.tags)
-    sensor, cursor = repository.get_sensor_def("new_landing_files"), None
-    for lands in (False, False, True):
-        if lands:
-            landed.write_text("")
-        with dg.build_sensor_context(instance=instance, cursor=cursor, **known) as context:
-            cursor = note(sensor.evaluate_tick(context)).cursor or cursor
+    sensor = repository.get_sensor_def("new_landing_files")
+
+    def look():
+        with dg.build_sensor_context(instance=instance, **known) as context:
+            return note(sensor.evaluate_tick(context))
+
+    look()
+    landed.write_text(sys.argv[2])
+    (request,) = look().run_requests
+    under_way = instance.create_run_for_job(
+        repository.get_job("daily"), status=dg.DagsterRunStatus.STARTED, tags=request.tags
+    )
+    look()
+    instance.report_run_failed(under_way)
+    look()
+    automation = sys.modules["pipelines.defs.automation"]
+    automation.now = lambda: dt.datetime.now(dt.UTC) + dt.timedelta(minutes=15)
+    look()
+    repository.get_job("ingest").execute_in_process(instance=instance)
+    look()
 print(json.dumps(asked))
 """
 
@@ -67,8 +81,10 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture(scope="module")
 def asked(shop: Shop) -> list[dict[str, Any]]:
     landed = shop.root / "landing" / "events" / "new.ndjson"
+    noon = dt.datetime.combine(shop.yesterday, dt.time(12), dt.UTC)
+    late = json.dumps(purchase(9_000, 1, noon, 500)) + "\n"
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(landed)],
+        [sys.executable, "-c", PROGRAM, str(landed), late],
         capture_output=True,
         text=True,
         check=False,
@@ -89,15 +105,19 @@ def test_what_the_schedule_asks_for_runs_and_is_followed_by_the_readouts(
 
 
 def test_each_asks_for_one_run_over_the_open_days(asked: list[dict[str, Any]], shop: Shop):
-    schedule, first, again, after = asked
+    schedule, nothing, new, busy, failed, later, done = asked
     open_days = [day for day in shop.days() if shop.is_open(day)]
     assert len(open_days) == 2
     just_closed = open_days[0] - dt.timedelta(days=1)
-    for found in (schedule, first, after):
+    for found in (schedule, new, failed, later):
         (run,) = found["runs"]
         assert run["job"] == "daily"
         assert run["tags"]["dagster/asset_partition_range_start"] == str(just_closed)
         assert run["tags"]["dagster/asset_partition_range_end"] == str(open_days[-1])
-    assert again["runs"] == []
-    assert "none of them new" in again["skipped"]
-    assert first["runs"][0]["key"] != after["runs"][0]["key"]
+    for found in (nothing, done):
+        assert found["runs"] == []
+        assert "none of them new" in found["skipped"]
+    assert busy["runs"] == []
+    assert "under way" in busy["skipped"]
+    # Dagster starts a key once: not again at once, but after a while.
+    assert later["runs"][0]["key"] not in {new["runs"][0]["key"], failed["runs"][0]["key"]}
