@@ -11,6 +11,7 @@ from stats.arrays import Real
 from stats.comparisons import FEW, Comparison, compare
 from stats.contrasts import Contrast
 from stats.decision import decide
+from stats.equivalence import non_inferior_lift
 from stats.errors import StatsError
 from stats.inference import Interval
 from stats.multiplicity import holm
@@ -292,20 +293,17 @@ def _non_inferiority(row: Result, reading: _Reading, metric: MetricPlan) -> Resu
     )
     if row.status is Status.WITHHELD:
         return msgspec.structs.replace(found, reasons=("before_planned_end", *row.reasons))
-    margin = metric.margin or 0.0
-    # lift > -margin, as variant > factor x baseline, whatever the baseline's sign.
-    factor = 1 - sign * margin if contrast.baseline >= 0 else 1 + sign * margin
-    z = inference.statistic(contrast, factor)
-    logarithm = reading.reference.log10_p(sign * z, 1)
-    bounds = inference.lift_interval(contrast, reading.reference, found.alpha, sides=1)
-    if math.isnan(bounds.lower):
+    shown = non_inferior_lift(
+        contrast, reading.reference, margin=metric.margin or 0.0, alpha=found.alpha, sign=sign
+    )
+    if math.isnan(shown.log10_p):
         return msgspec.structs.replace(found, status=Status.UNBOUNDED, reasons=("baseline_not_positive",))
     return msgspec.structs.replace(
         found,
-        p_value=p_value(logarithm),
-        log10_p=logarithm,
-        lower=bounds.lower if sign > 0 else None,
-        upper=bounds.upper if sign < 0 else None,
+        p_value=float(p_value(shown.log10_p)),
+        log10_p=float(shown.log10_p),
+        lower=float(shown.lower) if sign > 0 else None,
+        upper=float(shown.upper) if sign < 0 else None,
     )
 
 
