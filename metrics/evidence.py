@@ -12,6 +12,7 @@ import msgspec
 
 from assignments.model import Experiment
 from metrics.checks import Finding, Outcome
+from stats.moments import Moments
 from stats.results import Decision, Result, Srm, Verdict
 
 _FIELDS = Result.__struct_fields__
@@ -89,6 +90,13 @@ def inputs(con: duckdb.DuckDBPyConnection) -> tuple[LandingInput, ...]:
         LandingInput(source=source, path=path, sha256=sha256, rows=count or 0, quarantined=quarantined or 0)
         for source, path, sha256, count, quarantined in rows
     )
+
+
+def moments_of(n: int, means: Sequence[float], covariances: Sequence[float]) -> Moments:
+    """A row of the lake's `moments`, whose covariances are the full matrix, row by row."""
+    width = len(means)
+    rows = (tuple(covariances[row * width : (row + 1) * width]) for row in range(width))
+    return Moments(n, tuple(means), tuple(rows))
 
 
 def headline_markdown(rows: Sequence[Result]) -> str:

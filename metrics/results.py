@@ -19,9 +19,9 @@ from lake.tables import TABLES
 from metrics.analysis import is_provisional, plan_of, planned_end
 from metrics.checks import Finding, Outcome, experiment_findings
 from metrics.engines.duckdb import Engine
+from metrics.evidence import moments_of
 from metrics.model import MetricsError, metrics_of
 from stats.analysis import Analysis, analyse
-from stats.moments import Moments
 from stats.plan import Cell
 from stats.results import Decision, Result
 
@@ -123,7 +123,7 @@ def cells_by_day(
         MetricsError: they are older than the definitions of their metrics.
     """
     rows = con.execute(
-        f"SELECT as_of, fingerprint, means, covariances, n, {', '.join(_CELL)} FROM moments "
+        f"SELECT as_of, fingerprint, n, means, covariances, {', '.join(_CELL)} FROM moments "
         "WHERE experiment = $experiment AND iteration = $iteration "
         "ORDER BY as_of, metric, segment NULLS FIRST, phase, variant",
         {"experiment": experiment.key, "iteration": experiment.iteration},
@@ -131,16 +131,14 @@ def cells_by_day(
     used = metrics_of(experiment, engine.metrics)
     defined = {(name, metric.fingerprint) for name, metric in used.items()}
     days: dict[dt.date, list[Cell]] = defaultdict(list)
-    for as_of, fingerprint, means, covariances, n, *fields in rows:
+    for as_of, fingerprint, n, means, covariances, *fields in rows:
         cell = dict(zip(_CELL, fields, strict=True))
         if (cell["metric"], fingerprint) not in defined:
             raise MetricsError(
                 f'experiment "{experiment.key}": the moments of {as_of} are older than the definition of '
                 f'metric "{cell["metric"]}"; materialise unit_days, unit_metrics and moments first'
             )
-        width = len(means)
-        matrix = tuple(tuple(covariances[row * width : (row + 1) * width]) for row in range(width))
-        days[as_of].append(Cell(moments=Moments(n, tuple(means), matrix), **cell))
+        days[as_of].append(Cell(moments=moments_of(n, means, covariances), **cell))
     return dict(days)
 
 

@@ -79,6 +79,23 @@ class Horizon(StrEnum):
     ANYTIME = "anytime"
 
 
+class PlannedHorizon(StrEnum):
+    """How the experiment that is planned will be looked at."""
+
+    FIXED = "fixed"
+    ANYTIME = "anytime"
+    GROUP_SEQUENTIAL = "group_sequential"
+
+
+class PlannedMethod(StrEnum):
+    """The test that is planned for."""
+
+    Z_UNPOOLED = "z_unpooled"
+    Z_POOLED = "z_pooled"
+    Z_BASELINE = "z_baseline"
+    WELCH_T = "welch_t"
+
+
 app = typer.Typer(
     cls=_Group,
     help="Experiments from landing files to reports; from one file to an answer.",
@@ -223,6 +240,104 @@ def analyze(
             typer.echo(f"Report: {report}")
     if found.found_wrong:
         raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
+def power(
+    workspace: Annotated[
+        Path | None, typer.Argument(metavar="WORKSPACE", help="Where the metric was measured before.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Argument(metavar="METRIC", help="Its name; mean and noise are its past.")
+    ] = None,
+    *,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Whose past; when absent, the newest one's.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="A conversion's share of units, as in 0.05.")] = None,
+    mean: Annotated[float | None, typer.Option(help="Of anything else, with --sd.")] = None,
+    sd: Annotated[float | None, typer.Option(help="Standard deviation between units.")] = None,
+    correlation: Annotated[float, typer.Option(help="With a covariate from before (CUPED).")] = 0.0,
+    cluster_size: Annotated[float, typer.Option(help="Units per randomised group.")] = 1.0,
+    icc: Annotated[float, typer.Option(help="Correlation of units within a group.")] = 0.0,
+    lift: Annotated[float | None, typer.Option(help="Relative effect: 0.02 is +2%.")] = None,
+    difference: Annotated[
+        float | None, typer.Option(help="Absolute effect; of a rate, 0.01 is one point.")
+    ] = None,
+    units: Annotated[float | None, typer.Option(help="Over all arms.")] = None,
+    days: Annotated[float | None, typer.Option(help="Instead of --units: how long.")] = None,
+    daily_units: Annotated[float | None, typer.Option(help="That enter in a day, over all arms.")] = None,
+    window_days: Annotated[
+        float | None, typer.Option(help="Days after exposure in which the metric is measured.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Two-sided level, over all metrics and variants.")] = 0.05,
+    power: Annotated[float, typer.Option(help="To see the effect.")] = 0.8,
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="Test in one direction.")] = False,
+    decrease: Annotated[bool, typer.Option("--decrease", help="Less of the metric is better.")] = False,
+    margin: Annotated[
+        float | None, typer.Option(help="Non-inferiority: the worsening that is acceptable.")
+    ] = None,
+    weights: Annotated[str, typer.Option(metavar="1,1", help="Of the arms, control first.")] = "1,1",
+    metrics: Annotated[int, typer.Option(help="Success metrics, which share alpha.")] = 1,
+    guardrails: Annotated[int, typer.Option(help="Whose power must hold too.")] = 0,
+    horizon: Annotated[
+        PlannedHorizon, typer.Option(help="How often the experiment may be read.")
+    ] = PlannedHorizon.FIXED,
+    looks: Annotated[int, typer.Option(help="Of a group_sequential horizon.")] = 5,
+    method: Annotated[
+        PlannedMethod | None, typer.Option(help="The test; z_unpooled or welch_t when absent.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """How many units, how small an effect, or how likely.
+
+    With an effect and no units the answer is a size, with units and no effect the smallest effect that they
+    show, with both the power.
+    """
+    from tenbin.power import PowerError, PowerRequest, plan, to_json
+    from tenbin.weights import split_weights
+
+    request = PowerRequest(
+        rate=rate,
+        mean=mean,
+        sd=sd,
+        correlation=correlation,
+        cluster_size=cluster_size,
+        icc=icc,
+        lift=lift,
+        difference=difference,
+        units=units,
+        days=days,
+        daily_units=daily_units,
+        window_days=window_days,
+        alpha=alpha,
+        power=power,
+        one_sided=one_sided,
+        decrease=decrease,
+        margin=margin,
+        weights=split_weights(weights, error=PowerError),
+        metrics=metrics,
+        guardrails=guardrails,
+        horizon=horizon.value,
+        looks=looks,
+        method=None if method is None else method.value,
+    )
+    history = None
+    if workspace is None:
+        if experiment is not None:
+            raise PowerError("--experiment needs the workspace that it is in, and a metric")
+    else:
+        from tenbin.history import read_history
+        from workspace import load_workspace
+
+        history = read_history(load_workspace(workspace), metric, experiment)
+    found = plan(request, history)
+    if json:
+        typer.echo(to_json(found))
+    else:
+        from tenbin.show_power import show_power
+
+        show_power(found, _console())
 
 
 @app.command()

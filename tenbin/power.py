@@ -8,19 +8,37 @@ import math
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
 
 from stats.arrays import Real
+from stats.boundaries import Region, spending_boundary
 from stats.measures import Kind, Measure, measure_of, proportion
 from stats.moments import Moments
 from stats.planning import Design, Method, Scale, detectable_effect, duration, power, sample_size
-from workspace.errors import UserError
+from stats.spending import OBrienFleming, increments
+from stats.stopping import cost
+from workspace import UserError, check_alpha
 
 Question = Literal["sample_size", "detectable_effect", "power"]
+Horizon = Literal["fixed", "anytime", "group_sequential"]
 
 _AROUND = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the effect or the units asked about
 _LEAST = 2  # units of an arm, for a variance
 _DIGITS = 12  # significant, of a number in the answer
 _ROUNDING = 1e-9  # by which a number of units may miss a whole one
+_MOST_LOOKS = 365
+_LEAST_OF = {
+    "units": 0,
+    "days": 0,
+    "daily_units": 0,
+    "window_days": 0,
+    "margin": 0,
+    "metrics": 1,
+    "guardrails": 0,
+}
+_NUMBERS = (*_LEAST_OF, "lift", "difference")
+_SETTLED = 1e-9  # relative change from which on a size counts as found
+_ROUNDS = 100  # in which it is, by far
 
 
 class PowerError(UserError):
@@ -37,6 +55,9 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     kind: Kind
     moments: Moments
     daily_units: float | None = None
+    window_days: float = 0.0  # after a unit's exposure, in which the metric is measured
+    decrease: bool = False  # less is better
+    source: str | None = None  # where this was seen, for people
 
 
 class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +66,7 @@ class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None = None  # of a conversion in the control; else mean and sd
     mean: float | None = None
     sd: float | None = None  # between units
-    correlation: float = 0.0  # with a covariate from before (CUPED)
+    correlation: float = 0.0  # with a covariate from before (CUPED); 0: what the past has
     cluster_size: float = 1.0
     icc: float = 0.0
     lift: float | None = None
@@ -53,7 +74,7 @@ class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     units: float | None = None  # over all arms
     days: float | None = None
     daily_units: float | None = None  # that enter the experiment, over all arms
-    window_days: float = 0.0  # of the metric, after a unit's exposure
+    window_days: float | None = None  # of the metric, after a unit's exposure; None: as in the past, or 0
     alpha: float = 0.05
     power: float = 0.8
     one_sided: bool = False
@@ -62,8 +83,8 @@ class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...] = (1.0, 1.0)  # of the arms, control first
     metrics: int = 1  # success metrics, among which alpha is split
     guardrails: int = 0
-    inflation: float = 1.0  # of a group-sequential horizon
-    tuned_for: float | None = None  # anytime-valid: units at which it is tightest
+    horizon: Horizon = "fixed"
+    looks: int = 5  # of a group-sequential horizon, equally spaced
     method: Method | None = None
 
 
@@ -102,6 +123,8 @@ class _Case(NamedTuple):
     effect: float | None
     units: float | None
     daily_units: float | None
+    window_days: float
+    source: str | None
 
 
 def plan(request: PowerRequest, history: History | None = None) -> PowerAnswer:
@@ -111,6 +134,7 @@ def plan(request: PowerRequest, history: History | None = None) -> PowerAnswer:
         PowerError: nothing or too much is asked, or the metric is not described.
         StatsError: a setting without meaning, or a past that gives no plan.
     """
+    _check(request)
     case = _case(request, history)
     if case.units is None:
         return _sample_size(case, case.effect or 0.0)
@@ -119,15 +143,28 @@ def plan(request: PowerRequest, history: History | None = None) -> PowerAnswer:
     return _power(case, case.effect, case.units)
 
 
+def _check(request: PowerRequest) -> None:
+    """Refuse numbers that mean nothing, by the name of their option."""
+    check_alpha(request.alpha, where="--alpha", error=PowerError)
+    for name in _NUMBERS:
+        value = getattr(request, name)
+        if value is None or (math.isfinite(value) and (name not in _LEAST_OF or value >= _LEAST_OF[name])):
+            continue
+        least = f", at least {_LEAST_OF[name]}" if name in _LEAST_OF else ""
+        raise PowerError(f"--{name.replace('_', '-')} {value:g} must be a finite number{least}")
+    if request.daily_units == 0:
+        raise PowerError("--daily-units 0 would never end; give how many units enter in a day")
+    if not 1 <= request.looks <= _MOST_LOOKS:
+        raise PowerError(f"--looks {request.looks} must lie between 1 and {_MOST_LOOKS}")
+
+
 def _case(request: PowerRequest, history: History | None) -> _Case:
     if request.lift is not None and request.difference is not None:
         raise PowerError("an effect is a --lift or a --difference, not both")
     scale: Scale = "relative" if request.difference is None else "absolute"
     effect = request.lift if request.difference is None else request.difference
-    daily_units = request.daily_units
-    if daily_units is None and history is not None:
-        daily_units = history.daily_units
-    units = _units(request, daily_units)
+    daily_units, window_days = _arrivals(request, history)
+    units = _units(request, daily_units, window_days)
     if effect is None and units is None:
         if request.margin is None:
             raise PowerError(
@@ -135,39 +172,61 @@ def _case(request: PowerRequest, history: History | None) -> _Case:
                 "(--units, or --days with --daily-units)"
             )
         effect = 0.0
+    if history is not None:
+        request = msgspec.structs.replace(request, decrease=request.decrease or history.decrease)
     measure = _measure(request, history)
-    return _Case(request, measure, _design(request, scale, effect), effect, units, daily_units)
+    return _Case(
+        request=request,
+        measure=measure,
+        design=_at_horizon(request, _design(request, scale, effect), measure, effect, units),
+        effect=effect,
+        units=units,
+        daily_units=daily_units,
+        window_days=window_days,
+        source=None if history is None else history.source,
+    )
 
 
-def _units(request: PowerRequest, daily_units: float | None) -> float | None:
+def _arrivals(request: PowerRequest, history: History | None) -> tuple[float | None, float]:
+    """Units that enter in a day, and the days that each is measured for; what is stated outranks the past."""
+    daily_units, window_days = request.daily_units, request.window_days
+    if history is not None:
+        daily_units = history.daily_units if daily_units is None else daily_units
+        window_days = history.window_days if window_days is None else window_days
+    return daily_units, window_days or 0.0
+
+
+def _units(request: PowerRequest, daily_units: float | None, window_days: float) -> float | None:
     if request.days is None:
         return request.units
     if request.units is not None:
         raise PowerError("the units are --units, or those of --days with --daily-units, not both")
     if daily_units is None:
         raise PowerError(f"--days {request.days:g} needs --daily-units, how many units enter in a day")
-    if not request.days > request.window_days:
+    if not request.days > window_days:
         raise PowerError(
-            f"--days {request.days:g} is not longer than the window of {request.window_days:g} days, so no "
-            "unit would be mature; give more days"
+            f"--days {request.days:g} is not longer than the window of {window_days:g} days, so no unit "
+            "would be mature; give more days"
         )
-    return daily_units * (request.days - request.window_days)
+    return daily_units * (request.days - window_days)
 
 
 def _measure(request: PowerRequest, history: History | None) -> Measure:
-    given = (
+    ways = (
         request.rate is not None,
         request.mean is not None or request.sd is not None,
         history is not None,
     )
-    if sum(given) != 1:
+    if sum(ways) != 1:
         raise PowerError(
             "describe the metric in one way: --rate of a conversion, --mean and --sd of anything else, or a "
             "workspace and the name of a metric in it"
         )
     clusters = {"cluster_size": request.cluster_size, "icc": request.icc}
     if history is not None:
-        return msgspec.structs.replace(measure_of(history.moments, history.kind), **clusters)
+        seen = measure_of(history.moments, history.kind)
+        given = request.correlation or seen.correlation
+        return msgspec.structs.replace(seen, correlation=given, **clusters)
     if request.rate is not None:
         if not 0 < request.rate < 1:
             raise PowerError(f"--rate {request.rate:g} must lie between 0 and 1, both excluded, as in 0.05")
@@ -198,9 +257,43 @@ def _design(request: PowerRequest, scale: Scale, effect: float | None) -> Design
         weights=request.weights,
         comparisons=request.metrics * (len(request.weights) - 1),
         guardrails=request.guardrails,
-        inflation=request.inflation,
-        tuned_for=request.tuned_for,
     )
+
+
+def _at_horizon(
+    request: PowerRequest, design: Design, measure: Measure, effect: float | None, units: float | None
+) -> Design:
+    """The design, when the experiment will be looked at more than once."""
+    if request.horizon == "group_sequential":
+        return msgspec.structs.replace(design, inflation=_inflation(design, request.looks))
+    if request.horizon == "anytime":
+        planned = _planned(design, measure, effect or 0.0) if units is None else units
+        return msgspec.structs.replace(design, tuned_for=planned)
+    return design
+
+
+def _inflation(design: Design, looks: int) -> float:
+    """What equally spaced looks multiply the units with, spending as O'Brien and Fleming would."""
+    times = np.arange(1, looks + 1) / looks
+    steps = increments(OBrienFleming(), design.level / design.sides, times.tolist(), times.tolist())
+    region = Region.of(times, spending_boundary(times, steps, design.sides), design.sides)
+    return max(1.0, cost(region, alpha=design.level, power=design.target, sides=design.sides).inflation)
+
+
+def _planned(design: Design, measure: Measure, effect: float) -> float | None:
+    """The units that an anytime-valid test asks for when it is tuned for just as many; None: there are none.
+
+    From the fixed test's units on: near its best the boundary hardly changes with what it is tuned for.
+    """
+    planned = float(sample_size(design, measure, effect=effect))
+    for _ in range(_ROUNDS):
+        if not math.isfinite(planned):
+            return None
+        tuned = msgspec.structs.replace(design, tuned_for=planned)
+        before, planned = planned, float(sample_size(tuned, measure, effect=effect))
+        if abs(planned - before) <= _SETTLED * before:
+            break
+    return planned
 
 
 def _sample_size(case: _Case, effect: float) -> PowerAnswer:
@@ -264,7 +357,7 @@ def _point(case: _Case, units: float, effect: float | None, power_: float | None
     total, size = sum(per_arm), abs(float(case.measure.mean))
     days = None
     if case.daily_units is not None:
-        days = _number(duration(total, per_day=case.daily_units, window_days=case.request.window_days))
+        days = _number(duration(total, per_day=case.daily_units, window_days=case.window_days))
     relative = case.design.scale == "relative"
     return Point(
         units=total,
@@ -343,6 +436,8 @@ def _assumptions(case: _Case) -> list[str]:
     """What the answer rests on, a phrase each."""
     design, measure = case.design, case.measure
     said = [_test(case)]
+    if case.source is not None:
+        said.append(f"mean, noise and arrivals of {case.source}")
     if design.guardrails:
         said.append(f"power {design.target:.4g} for each metric (guardrails: {design.guardrails})")
     if len(set(design.weights)) > 1:
@@ -353,9 +448,15 @@ def _assumptions(case: _Case) -> list[str]:
     if float(measure.cluster_size) > 1:
         said.append(f"clusters of {float(measure.cluster_size):g} units with ICC {float(measure.icc):g}")
     if design.inflation > 1:
-        said.append(f"group-sequential: at most {design.inflation:.4g} times the units of a fixed test")
+        said.append(
+            f"group-sequential, {case.request.looks} looks: at most {design.inflation:.4g} times the units "
+            "of a fixed test"
+        )
     if design.tuned_for is not None:
-        said.append("anytime-valid: the power of the last look alone, to which earlier looks add")
+        said.append(
+            f"anytime-valid, tightest at {design.tuned_for:,.0f} units (planned_units): the power of the "
+            "last look alone, to which earlier looks add"
+        )
     if measure.kind != "proportion":
         noise = "grows with the effect" if design.scale == "relative" else "stays as it is"
         said.append(f"a unit's noise {noise} in the variant")

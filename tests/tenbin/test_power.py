@@ -4,6 +4,7 @@ import io
 import json
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -102,13 +103,37 @@ def test_a_metrics_past_gives_mean_noise_covariate_and_arrivals():
     assert other.answer.days == math.ceil(found.answer.units / 1_000)
 
 
-def test_a_group_sequential_horizon_multiplies_the_units_and_anytime_takes_more():
+def test_looks_multiply_the_units():
+    """Lan and DeMets' O'Brien-Fleming at 80 %: 1.04 with 14 daily looks (a table of simulated designs)."""
     fixed = plan(PowerRequest(rate=0.1, lift=0.05)).answer.units
-    group = plan(PowerRequest(rate=0.1, lift=0.05, inflation=1.04))
-    assert group.answer.units == pytest.approx(1.04 * fixed, abs=3)
-    assert any("at most 1.04 times" in phrase for phrase in group.assumptions)
-    anytime = plan(PowerRequest(rate=0.1, lift=0.05, tuned_for=float(fixed)))
-    assert anytime.answer.units > 1.5 * fixed
+    group = plan(PowerRequest(rate=0.1, lift=0.05, horizon="group_sequential", looks=14))
+    assert group.answer.units / fixed == pytest.approx(1.04, abs=5e-3)
+    assert any("14 looks: at most 1.042 times the units" in phrase for phrase in group.assumptions)
+    once = plan(PowerRequest(rate=0.1, lift=0.05, horizon="group_sequential", looks=1))
+    assert once.answer.units == fixed
+
+
+def test_an_anytime_horizon_is_tuned_for_what_it_asks():
+    """Its boundary is 3.035 there (Waudby-Smith and others 2024), where a fixed test's is 1.960."""
+    fixed = plan(PowerRequest(rate=0.1, lift=0.05)).answer.units
+    request = PowerRequest(rate=0.1, lift=0.05, horizon="anytime")
+    units = plan(request).answer.units
+    assert units / fixed == pytest.approx(((3.035 + 0.8416) / (1.9600 + 0.8416)) ** 2, abs=2e-3)
+    back = plan(msgspec.structs.replace(request, lift=None, units=float(units)))
+    assert back.answer.lift == pytest.approx(0.05, rel=1e-4)
+    assert any(f"tightest at {units:,} units" in phrase for phrase in back.assumptions)
+
+
+def test_what_the_past_says_is_used_unless_it_is_said_otherwise():
+    history = History(
+        metric="lost", kind="proportion", moments=Moments(1_000, (0.1,), ((0.09009,),)),
+        daily_units=100.0, window_days=7.0, decrease=True, source="a control",
+    )  # fmt: skip
+    found = plan(PowerRequest(days=21), history)
+    assert (found.answer.units, found.answer.lift < 0) == (1_400, True)
+    assert "mean, noise and arrivals of a control" in found.assumptions
+    assert plan(PowerRequest(days=21, window_days=0, daily_units=50), history).answer.units == 1_050
+    assert plan(PowerRequest(days=21, correlation=0.5), history).correlation == 0.5
 
 
 @pytest.mark.parametrize(
@@ -157,8 +182,8 @@ def test_what_can_not_be_asked_is_refused_in_one_sentence(request_, said):
 
 def test_settings_without_meaning_are_refused_in_one_sentence():
     with pytest.raises(StatsError) as error:
-        plan(PowerRequest(rate=0.1, lift=0.1, alpha=1.5))
-    assert "alpha must lie between 0 and 1" in sentence_of(error.value)
+        plan(PowerRequest(rate=0.1, lift=0.1, power=1.5))
+    assert "power must lie between 0 and 1" in sentence_of(error.value)
 
 
 def test_the_table_has_smaller_and_larger_effects():
