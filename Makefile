@@ -50,7 +50,10 @@ bench: $(VENV)/dev  ## Each claim of speed beside the peer it names
 lock: $(BIN)/uv  ## Resolve the dependencies anew
 	@common="--quiet --upgrade --generate-hashes --universal --no-strip-extras --no-header --no-annotate --python-version 3.11 pyproject.toml sdk/pyproject.toml --group build"; \
 	$(BIN)/uv pip compile $$common -o requirements.lock; \
-	$(BIN)/uv pip compile $$common --group dev -c requirements.lock -o requirements-dev.lock
+	$(BIN)/uv pip compile $$common --group dev -c requirements.lock -o requirements-dev.lock; \
+	peer="--quiet --upgrade --generate-hashes --universal --no-header --no-annotate --python-version 3.11"; \
+	$(BIN)/uv pip compile $$peer --group tea_tasting -c requirements.lock -o benchmarks/peers/tea_tasting.lock; \
+	$(BIN)/uv pip compile $$peer --group gbstats -o benchmarks/peers/gbstats.lock
 
 clean:  ## Remove what was made here
 	rm -rf $(VENV) demo
