@@ -228,18 +228,6 @@ def test_a_pair_of_columns_is_linearised_as_units_are():
     assert one.mean[1:] == pytest.approx(tuple(columns[2:].mean(axis=1)))
 
 
-def test_a_stack_of_ratios_is_each_of_them():
-    draw = np.random.default_rng(5)
-    arms = [Moments.from_columns(*draw.gamma(2, 1, (4, 50))) for _ in range(20)]
-    bulk = contrasts.linearised(Stack.of(arms), pairs=2)
-    for place, arm in enumerate(arms):
-        alone = contrasts.linearised(arm, pairs=2)
-        assert [m[place] for m in bulk.mean] == pytest.approx(alone.mean, rel=1e-12)
-        assert [[c[place] for c in row] for row in bulk.cov] == [
-            pytest.approx(row, rel=1e-12) for row in alone.cov
-        ]
-
-
 @given(st.integers(0, 2**32 - 1), st.floats(-2, 2))
 def test_no_other_coefficient_has_a_smaller_variance(seed, other):
     draw = np.random.default_rng(seed)
