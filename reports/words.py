@@ -58,6 +58,15 @@ REASONS = {
     "negative_baseline": "the control mean is negative, so the lift is relative to its size",
     "few_conversions": "fewer than 30 units with or without a conversion: interval and p-value are doubtful",
     "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
+    "score_for_few": "fewer than 30 units with or without a conversion: by the score test",
+    "exact_for_few": "fewer than 5 conversions are expected: by an exact test",
+    "too_few": "too few conversions for a sequential test: it waits for more",
+    "before_first_look": "the first look was not taken yet",
+    "strata_merged": "strata with fewer than two units in an arm were taken together",
+    "not_stratified": "only one stratum is left, so nothing could be adjusted",
+    "strata_incomplete": "some units are in no stratum, so nothing could be adjusted",
+    "units_not_at_hand": "the method needs units, and only moments are there",
+    "not_defined": "the method has no value for these data",
 }
 
 

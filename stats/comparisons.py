@@ -1,19 +1,35 @@
-"""Cells → comparisons: per metric, pair of variants and segment, the contrasts that can be made."""
+"""Cells → comparisons: per metric, pair of variants and segment, the estimators that can be made."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from stats import contrasts
+from stats import clusters, contrasts, exact, regression
 from stats.contrasts import Arm, Contrast
 from stats.errors import StatsError
 from stats.moments import Moments
-from stats.plan import Cell, MetricPlan, Plan, QuantileCell
+from stats.plan import AnyCell, Cell, DailyCell, MetricPlan, Plan, QuantileCell, UnitCell
+from stats.proportions import Counts
 from stats.quantiles import Quantile, quantile
+from stats.regression import Sample
+from stats.strata import Stratum, post_stratified
 
-FEW = 30  # conversions, or units without one, below which the normal approximation is doubtful
 _LEAST_UNITS = 2
+_WHOLE = 1e-6  # how far a number of conversions may be from a whole one
+_NOTHING = Moments(0, (), ())
+
+
+class Counted(NamedTuple):
+    """Two proportions that are compared by their counts; the contrast has the estimates."""
+
+    method: str  # miettinen_nurminen | barnard | boschloo
+    contrast: Contrast
+    counts: Counts
+
+
+Estimator: TypeAlias = Contrast | Counted
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,43 +47,80 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     cap: float | None = None
     clipped_variant: float | None = None
     clipped_baseline: float | None = None
-    contrasts: tuple[Contrast, ...] = ()  # the first one is the headline
-    test_only: Contrast | None = None  # a test that has no interval
-    problem: str | None = None  # why there is no contrast
-    notes: tuple[str, ...] = ()  # what a reader of the contrasts must know
+    estimators: tuple[Estimator, ...] = ()  # the first one is the headline
+    problem: str | None = None  # why there is none
+    notes: tuple[str, ...] = ()  # what a reader of them must know
+    moments: tuple[Moments, Moments] = (_NOTHING, _NOTHING)  # variant, baseline
+    units: tuple[UnitCell, UnitCell] | None = None  # likewise, where units are at hand
+    strata: tuple[Stratum, ...] = ()
+
+    @property
+    def arms(self) -> tuple[Moments, Moments]:
+        """Moments of the measure as one column, then the covariates: a ratio is linearised."""
+        return self.moments if self.metric.width == 1 else _linear(self.metric, *self.moments)
+
+    @property
+    def counts(self) -> Counts | None:
+        """Conversions and units, for a proportion of units."""
+        v, b = self.moments
+        if self.metric.kind != "proportion" or self.metric.clustered or self.problem:
+            return None
+        converted = [arm.mean[0] * arm.n for arm in (v, b)]
+        whole = all(abs(count - round(count)) < _WHOLE * max(1.0, count) for count in converted)
+        return Counts(round(converted[0]), v.n, round(converted[1]), b.n) if whole else None
 
 
-def compare(plan: Plan, cells: Iterable[Cell | QuantileCell]) -> tuple[Comparison, ...]:
+class _Place(NamedTuple):
+    """What there is of one metric and segment, by variant."""
+
+    cells: dict[str, Cell]
+    units: dict[str, UnitCell]
+    quantiles: dict[str, QuantileCell]
+
+
+def compare(plan: Plan, cells: Iterable[AnyCell]) -> tuple[Comparison, ...]:
     """Every comparison of the plan: by metric as listed, everyone before segments, variants as listed.
 
     Raises:
         StatsError: two cells of one metric, variant and segment, or a cell of an unknown metric.
     """
-    by_place: dict[tuple[str, str | None], dict[str, Cell | QuantileCell]] = {}
+    places: dict[tuple[str, str | None], _Place] = {}
     for cell in cells:
-        arms = by_place.setdefault((cell.metric, cell.segment), {})
-        if cell.variant in arms:
-            raise StatsError(
-                f'metric "{cell.metric}" has two cells for variant "{cell.variant}" in segment '
-                f"{cell.segment or 'everyone'}; phases with different weights are never pooled"
-            )
-        arms[cell.variant] = cell
-    if unknown := {metric for metric, _ in by_place} - {metric.name for metric in plan.metrics}:
+        if not isinstance(cell, DailyCell):
+            _put(places.setdefault((cell.metric, cell.segment), _Place({}, {}, {})), cell)
+    if unknown := {metric for metric, _ in places} - {metric.name for metric in plan.metrics}:
         raise StatsError(f"cells of metrics that the plan does not have: {', '.join(sorted(unknown))}")
-    return tuple(_comparisons(plan, by_place))
+    return tuple(_comparisons(plan, places))
 
 
-def _comparisons(
-    plan: Plan, by_place: Mapping[tuple[str, str | None], Mapping[str, Cell | QuantileCell]]
-) -> Iterator[Comparison]:
-    for metric in plan.metrics:
-        segments = sorted(
-            segment for name, segment in by_place if name == metric.name and segment is not None
+def _put(place: _Place, cell: Cell | UnitCell | QuantileCell) -> None:
+    if cell.variant in _kind(place, cell):
+        raise StatsError(
+            f'metric "{cell.metric}" has two cells for variant "{cell.variant}" in segment '
+            f"{cell.segment or 'everyone'}; phases with different weights are never pooled"
         )
+    match cell:
+        case Cell():
+            place.cells[cell.variant] = cell
+        case UnitCell():
+            place.units[cell.variant] = cell
+        case QuantileCell():
+            place.quantiles[cell.variant] = cell
+
+
+def _kind(place: _Place, cell: Cell | UnitCell | QuantileCell) -> Mapping[str, AnyCell]:
+    if isinstance(cell, Cell):
+        return place.cells
+    return place.units if isinstance(cell, UnitCell) else place.quantiles
+
+
+def _comparisons(plan: Plan, places: Mapping[tuple[str, str | None], _Place]) -> Iterator[Comparison]:
+    for metric in plan.metrics:
+        segments = sorted(segment for name, segment in places if name == metric.name and segment is not None)
         for segment in (None, *segments):
-            arms = by_place.get((metric.name, segment), {})
+            place = places.get((metric.name, segment), _Place({}, {}, {}))
             for variant, baseline in plan.pairs:
-                nothing = Comparison(
+                asked = Comparison(
                     metric=metric,
                     variant=variant,
                     baseline=baseline,
@@ -77,22 +130,26 @@ def _comparisons(
                     problem="no_units",
                 )
                 if metric.kind == "quantile":
-                    yield _of_quantiles(nothing, arms, alpha=plan.alpha)
+                    yield _of_quantiles(asked, place.quantiles, alpha=plan.alpha)
                 else:
-                    yield _of_moments(nothing, arms)
+                    known = _known(asked, place)
+                    if segment is None and plan.settings.strata is not None:
+                        known = _with_strata(known, plan.settings.strata, places)
+                    yield known if known.problem else _with_estimators(plan, known)
 
 
-def _of_moments(asked: Comparison, arms: Mapping[str, Cell | QuantileCell]) -> Comparison:
-    metric, nothing = asked.metric, Moments(0, (), ())
-    found = [arms.get(name) for name in (asked.variant, asked.baseline)]
-    cells = [cell if isinstance(cell, Cell) else None for cell in found]
-    v, b = (nothing if cell is None else cell.moments for cell in cells)
+def _known(asked: Comparison, place: _Place) -> Comparison:
+    """The comparison with what was observed, or with why nothing can be compared."""
+    metric = asked.metric
+    cells = [place.cells.get(name) for name in (asked.variant, asked.baseline)]
+    v, b = (_NOTHING if cell is None else cell.moments for cell in cells)
+    units = [place.units.get(name) for name in (asked.variant, asked.baseline)]
     immature = sum(0 if cell is None else cell.n_immature for cell in cells)
     clipped = [
         None if cell is None or cell.clipped is None or not cell.moments.n else cell.clipped / cell.moments.n
         for cell in cells
     ]
-    known = msgspec.structs.replace(
+    return msgspec.structs.replace(
         asked,
         n_variant=v.n,
         n_baseline=b.n,
@@ -103,15 +160,16 @@ def _of_moments(asked: Comparison, arms: Mapping[str, Cell | QuantileCell]) -> C
         clipped_variant=clipped[0],
         clipped_baseline=clipped[1],
         problem=_problem(metric, v, b, immature),
+        moments=(v, b),
+        units=(units[0], units[1]) if units[0] is not None and units[1] is not None else None,
     )
-    return known if known.problem else _with_contrasts(known, v, b)
 
 
 def _observed(metric: MetricPlan, moments: Moments) -> float | None:
     """The arm's mean or ratio; None where it has none."""
     if moments.n == 0:
         return None
-    if metric.kind == "ratio":
+    if metric.width > 1:
         return moments.mean[0] / moments.mean[1] if moments.mean[1] else None
     return moments.mean[0]
 
@@ -125,50 +183,146 @@ def _problem(metric: MetricPlan, variant: Moments, baseline: Moments, n_immature
         return "too_few_units"
     if not all(math.isfinite(x) for arm in arms for x in (*arm.mean, *(c for row in arm.cov for c in row))):
         return "not_finite"
-    if metric.kind == "ratio" and any(arm.mean[1] == 0 for arm in arms):
+    if metric.width > 1 and any(arm.mean[1] == 0 for arm in arms):
         return "zero_denominator"
-    if metric.kind == "proportion" and not all(0 <= arm.mean[0] <= 1 for arm in arms):
+    if (
+        metric.kind == "proportion"
+        and not metric.clustered
+        and not all(0 <= arm.mean[0] <= 1 for arm in arms)
+    ):
         return "not_a_proportion"
     return None
 
 
-_ESTIMATORS: Mapping[str, Callable[[Moments, Moments], Contrast]] = {
+def _with_strata(
+    known: Comparison, dimension: str, places: Mapping[tuple[str, str | None], _Place]
+) -> Comparison:
+    """The strata of both arms, where together they hold every unit."""
+    nobody = _empty(len(known.moments[0].mean))
+
+    def arm(place: _Place, variant: str) -> Moments:
+        return place.cells[variant].moments if variant in place.cells else nobody
+
+    found = [
+        (arm(place, known.variant), arm(place, known.baseline))
+        for (name, segment), place in sorted(places.items(), key=lambda item: item[0][1] or "")
+        if name == known.metric.name and segment is not None and segment.startswith(f"{dimension}=")
+    ]
+    strata = tuple((v, b) for v, b in found if v.n + b.n)
+    complete = all(
+        sum(stratum[place].n for stratum in strata) == arm.n for place, arm in enumerate(known.moments)
+    )
+    if strata and complete:
+        return msgspec.structs.replace(known, strata=strata)
+    return msgspec.structs.replace(known, notes=(*known.notes, "strata_incomplete"))
+
+
+def _empty(width: int) -> Moments:
+    return Moments(0, (0.0,) * width, ((0.0,) * width,) * width)
+
+
+_PLAIN: Mapping[str, Callable[[Moments, Moments], Contrast]] = {
     "proportion": contrasts.difference_of_proportions,
     "mean": contrasts.difference_of_means,
     "ratio": contrasts.difference_of_ratios,
 }
 
 
-def _with_contrasts(known: Comparison, variant: Moments, baseline: Moments) -> Comparison:
-    metric = known.metric
-    plain = _ESTIMATORS[metric.kind](variant, baseline)
-    if not plain.variance_against(1.0) > 0:
+def _with_estimators(plan: Plan, known: Comparison) -> Comparison:
+    """The headline first: counts where they are small, else the adjusted difference, else the plain one."""
+    plain = plain_contrast(plan, known)
+    counted = _counted(plan, known, plain)
+    if counted is None and not plain.variance_against(1.0) > 0:
         return msgspec.structs.replace(known, problem="zero_variance")
-    found, notes = [plain], []
-    if metric.covariates:
-        arms = (variant, baseline)
-        first = 2 if metric.kind == "ratio" else 1
-        varies = any(arm.cov[i][i] > 0 for arm in arms for i in range(first, len(arm.cov)))
-        better = contrasts.adjusted(
-            *(contrasts.linearised(arm) if metric.kind == "ratio" else arm for arm in arms)
-        )
-        if varies and better.variance_against(1.0) > 0:
-            found.insert(0, better)
-        else:
-            notes.append("covariate_constant")
-    pooled = None
-    if metric.kind == "proportion":
-        pooled = contrasts.pooled_proportions(variant, baseline)
-        if min(arm.n * share for arm in (variant, baseline) for share in _both(arm.mean[0])) < FEW:
-            notes.append("few_conversions")
-    return msgspec.structs.replace(known, contrasts=tuple(found), test_only=pooled, notes=tuple(notes))
+    found: list[Estimator] = [plain] if plain.variance_against(1.0) > 0 else []
+    adjusted, notes = _adjusted(plan, known)
+    if adjusted is not None:
+        found.insert(0, adjusted)
+    if counted is not None:
+        found.insert(0, counted)
+    return msgspec.structs.replace(known, estimators=tuple(found), notes=(*known.notes, *notes))
 
 
-def _both(share: float) -> tuple[float, float]:
-    return share, 1 - share
+def plain_contrast(plan: Plan, known: Comparison) -> Contrast:
+    """The difference without adjustment."""
+    metric, arms = known.metric, known.moments
+    if not metric.clustered:
+        return _PLAIN[metric.kind](*arms)
+    if known.units is not None and plan.settings.clusters in {"auto", "cr2"}:
+        return by_clusters("cluster_cr2", known)
+    return by_clusters("cluster_cr1" if plan.settings.clusters == "cr1" else "cluster_delta", known)
 
 
-def _of_quantiles(asked: Comparison, arms: Mapping[str, Cell | QuantileCell], *, alpha: float) -> Comparison:
+def by_clusters(method: str, known: Comparison) -> Contrast:
+    """Means over units that were randomised in clusters, by the named variance."""
+    if method == "cluster_cr2" and known.units is not None:
+        v, b = (clusters.Clusters(cell.columns[0], cell.columns[1]) for cell in known.units)
+        return clusters.cr2_means(v, b)
+    of_moments = clusters.cr1_means if method == "cluster_cr1" else clusters.delta_means
+    return of_moments(*known.moments)
+
+
+def _counted(plan: Plan, known: Comparison, plain: Contrast) -> Counted | None:
+    """The method for counts, where they are too small for the normal law or the plan asks for it."""
+    wanted, counts = plan.settings.proportions, known.counts
+    if counts is None:
+        return None
+    method = exact.choose(counts).method if wanted == "auto" else wanted
+    return None if method == "z_unpooled" else Counted(method, plain, counts)
+
+
+def _adjusted(plan: Plan, known: Comparison) -> tuple[Contrast | None, tuple[str, ...]]:
+    """The adjusted difference that the plan asks for, where it can be made, and what is to be said of it."""
+    wanted = plan.settings.adjustment
+    if wanted == "auto":
+        wanted = "cuped" if known.metric.covariates else "post_stratified"
+    if wanted == "none" or (wanted != "post_stratified" and not known.metric.covariates):
+        return None, ()
+    if wanted == "post_stratified" and not known.strata:
+        return None, ()
+    found, notes = adjusted_contrast(wanted, known)
+    return found, notes
+
+
+def adjusted_contrast(method: str, known: Comparison) -> tuple[Contrast | None, tuple[str, ...]]:
+    """One adjusted difference by its method; None with the reason in the notes where there is none."""
+    if method == "post_stratified":
+        measures = [(_measure(known.metric, v), _measure(known.metric, b)) for v, b in known.strata]
+        kind = known.metric.kind if known.metric.kind == "proportion" else "mean"
+        found = post_stratified(measures, kind="ratio" if known.metric.width > 1 else kind)
+        return (None if "not_stratified" in found.notes else found.contrast), found.notes
+    first = known.metric.width + (1 if known.metric.ratio_covariate else 0)
+    if not any(arm.cov[i][i] > 0 for arm in known.moments for i in range(known.metric.width, len(arm.cov))):
+        return None, ("covariate_constant",)
+    if method in {"lin_hc2", "lin_hc3"}:
+        if known.units is None or first > 1:
+            return None, ("units_not_at_hand",)
+        samples = [Sample.of(*cell.columns) for cell in known.units]
+        better = regression.lin_robust(*samples, errors="hc2" if method == "lin_hc2" else "hc3")
+    else:
+        better = _FROM_MOMENTS[method](*known.arms)
+    return (better, ()) if better.variance_against(1.0) > 0 else (None, ("covariate_constant",))
+
+
+_FROM_MOMENTS: Mapping[str, Callable[[Moments, Moments], Contrast]] = {
+    "cuped": contrasts.adjusted,
+    "lin": regression.lin,
+    "ancova": regression.ancova,
+}
+
+
+def _measure(metric: MetricPlan, arm: Moments) -> Moments:
+    """Without the covariates."""
+    width = metric.width
+    return Moments(arm.n, arm.mean[:width], tuple(row[:width] for row in arm.cov[:width]))
+
+
+def _linear(metric: MetricPlan, variant: Moments, baseline: Moments) -> tuple[Moments, Moments]:
+    pairs = 2 if metric.ratio_covariate else 1
+    return contrasts.linearised(variant, pairs=pairs), contrasts.linearised(baseline, pairs=pairs)
+
+
+def _of_quantiles(asked: Comparison, arms: Mapping[str, QuantileCell], *, alpha: float) -> Comparison:
     v, b = (_quantile(asked.metric, arms.get(name), alpha) for name in (asked.variant, asked.baseline))
     known = msgspec.structs.replace(
         asked,
@@ -183,12 +337,12 @@ def _of_quantiles(asked: Comparison, arms: Mapping[str, Cell | QuantileCell], *,
     contrast = contrasts.of_quantiles(
         Arm(v.value, v.variance * v.n, v.n), Arm(b.value, b.variance * b.n, b.n)
     )
-    return msgspec.structs.replace(known, contrasts=(contrast,))
+    return msgspec.structs.replace(known, estimators=(contrast,))
 
 
-def _quantile(metric: MetricPlan, cell: Cell | QuantileCell | None, alpha: float) -> Quantile:
+def _quantile(metric: MetricPlan, cell: QuantileCell | None, alpha: float) -> Quantile:
     if metric.quantile is None:
         raise StatsError(f'metric "{metric.name}" is a quantile, but its plan does not say which')
-    if not isinstance(cell, QuantileCell):
+    if cell is None:
         return Quantile(0, None, None, "no_units")
     return quantile(cell.values, metric.quantile, alpha=alpha, clusters=cell.clusters)

@@ -39,8 +39,8 @@ def non_inferior_lift(
     Raises:
         StatsError: a margin that is negative or not finite; an alpha that is not between 0 and 0.5.
     """
-    _check(margin, alpha)
-    return _beyond_lift(contrast, reference, -sign * np.asarray(margin), alpha, sign)
+    check_margin(margin, alpha)
+    return beyond_lift(contrast, reference, -sign * np.asarray(margin), alpha, sign)
 
 
 def superior_lift(
@@ -51,8 +51,8 @@ def superior_lift(
     Raises:
         StatsError: as for `non_inferior_lift`.
     """
-    _check(margin, alpha)
-    return _beyond_lift(contrast, reference, sign * np.asarray(margin), alpha, sign)
+    check_margin(margin, alpha)
+    return beyond_lift(contrast, reference, sign * np.asarray(margin), alpha, sign)
 
 
 def equivalent_lift(
@@ -66,8 +66,8 @@ def equivalent_lift(
         StatsError: margins that are not finite or not in order.
     """
     _check_pair(lower, upper, alpha)
-    above = _beyond_lift(contrast, reference, lower, alpha, 1)
-    below = _beyond_lift(contrast, reference, upper, alpha, -1)
+    above = beyond_lift(contrast, reference, lower, alpha, 1)
+    below = beyond_lift(contrast, reference, upper, alpha, -1)
     return Shown(np.maximum(above.log10_p, below.log10_p), above.lower, below.upper)
 
 
@@ -79,7 +79,7 @@ def non_inferior_difference(
     Raises:
         StatsError: a margin that is negative or not finite; an alpha that is not between 0 and 0.5.
     """
-    _check(margin, alpha)
+    check_margin(margin, alpha)
     return _beyond_difference(contrast, reference, -sign * np.asarray(margin), alpha, sign)
 
 
@@ -91,7 +91,7 @@ def superior_difference(
     Raises:
         StatsError: as for `non_inferior_difference`.
     """
-    _check(margin, alpha)
+    check_margin(margin, alpha)
     return _beyond_difference(contrast, reference, sign * np.asarray(margin), alpha, sign)
 
 
@@ -112,8 +112,8 @@ def equivalent_difference(
 
 
 @quiet
-def _beyond_lift(contrast: Contrast, reference: Reference, lift: Real, alpha: float, sign: int) -> Shown:
-    """One-sided: above the lift for sign 1, below it for -1."""
+def beyond_lift(contrast: Contrast, reference: Reference, lift: Real, alpha: float, sign: int) -> Shown:
+    """One-sided at alpha: is the lift above the given one (`sign` -1: below it)?"""
     # A lift is over |baseline|: variant = baseline + lift |baseline|.
     factor = 1 + np.copysign(1.0, contrast.baseline) * lift
     error = np.sqrt(positive(contrast.variance_against(factor)))
@@ -141,7 +141,12 @@ def _shown(z: Real, interval: Interval, reference: Reference, sign: int) -> Show
     )
 
 
-def _check(margin: Real, alpha: float) -> None:
+def check_margin(margin: Real, alpha: float) -> None:
+    """Refuse a margin or a one-sided level without meaning.
+
+    Raises:
+        StatsError: a margin that is negative or not finite; an alpha that is not between 0 and 0.5.
+    """
     if not np.all(np.isfinite(margin) & np.greater_equal(margin, 0)):
         raise StatsError(f"a margin must be finite and not negative, not {margin}")
     _check_level(alpha)

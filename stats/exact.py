@@ -56,6 +56,7 @@ FEW = 30  # conversions, or units without one, below which Wald's interval is le
 TOO_FEW = 5  # expected under "no difference", below which that is left for the exact one
 
 Method = Literal["z_unpooled", "miettinen_nurminen", "barnard"]
+Unconditional = Literal["barnard", "boschloo"]
 OrderOf = Callable[[Cells, Arm, Arm], Order]
 
 _NOT_DEFINED = Interval(math.nan, math.nan)
@@ -149,6 +150,30 @@ def barnard(counts: Counts, *, alpha: float = 0.05, gamma: float = GAMMA) -> Exa
 def boschloo(counts: Counts, *, alpha: float = 0.05, gamma: float = GAMMA) -> Exact:
     """Boschloo's test, and the intervals that invert it; arguments and errors as for `barnard`."""
     return _exact("boschloo", counts, alpha, gamma, FisherOrder)
+
+
+def beyond_ratio(
+    counts: Counts, ratio: float, *, sign: int, method: Unconditional = "barnard", gamma: float = GAMMA
+) -> float:
+    """One-sided p-value of "variant = ratio x baseline", against a larger one (`sign` -1: a smaller one).
+
+    The test that the method's interval for the lift inverts; NaN as for `barnard`.
+
+    Raises:
+        StatsError: a ratio that is not positive, or a gamma without meaning.
+    """
+    _check(0.5, gamma)
+    if not 0 < ratio < math.inf:
+        raise StatsError(f"a ratio must be positive, not {ratio}")
+    table = _table(counts)
+    pair = None if table is None else arms(table, gamma)
+    if table is None or pair is None:
+        return math.nan
+    ordered: OrderOf = ScoreOrder if method == "barnard" else FisherOrder
+    if sign < 0:
+        table, pair = table.swapped, pair[::-1]
+    side = Side(table, *pair, ordered(table, *pair))
+    return min(1.0, tail(side, LOG_RATIO, sign * math.log(ratio)) + gamma)
 
 
 def fisher(counts: Counts, *, alpha: float = 0.05) -> Fisher:

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
+from stats import inference
 from stats.arrays import Real
 from stats.boundaries import grown
+from stats.contrasts import Contrast
 from stats.errors import StatsError
 from stats.sequential import GroupSequential
 from stats.spending import OBrienFleming, Spending, increments
@@ -35,6 +37,27 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def final(self) -> bool:
         return self.information >= 1
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What one comparison showed at a look; it stands, whatever late data do to the estimate."""
+
+    metric: str
+    variant: str
+    baseline: str
+    contrast: Contrast
+
+    @property
+    def z(self) -> float:
+        """The standardised difference, which the boundary is compared with."""
+        return float(inference.statistic(self.contrast))
+
+
+class Taken(msgspec.Struct, frozen=True, kw_only=True):
+    """A look with its evidence; comparisons that had too few conversions then have none."""
+
+    look: Look
+    evidence: tuple[Evidence, ...]
 
 
 class LookPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,10 +5,52 @@ from typing import Literal
 import msgspec
 
 from stats.arrays import Codes, Numbers
+from stats.bayes import DEFAULT, Prior
+from stats.errors import StatsError
 from stats.moments import Moments
+from stats.multiplicity import SUCCESS
+from stats.spending import OBrienFleming, Spending
 
 Kind = Literal["proportion", "mean", "ratio", "quantile"]
 Horizon = Literal["fixed", "anytime", "group_sequential"]
+Proportions = Literal["auto", "z_unpooled", "miettinen_nurminen", "barnard", "boschloo"]
+Adjustment = Literal["auto", "none", "cuped", "lin", "lin_hc2", "lin_hc3", "ancova", "post_stratified"]
+Clustered = Literal["auto", "delta", "cr1", "cr2"]
+Correction = Literal["holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none"]
+Families = Literal["success", "role"]
+Alternative = Literal["two-sided", "better"]
+Method = Literal[
+    "z_unpooled", "miettinen_nurminen", "barnard", "boschloo", "fisher", "newcombe", "agresti_caffo",
+    "log_relative", "linear_delta", "log_delta", "cuped", "lin", "lin_hc2", "lin_hc3", "ancova",
+    "post_stratified", "cluster_delta", "cluster_cr1", "cluster_cr2", "mann_whitney", "brunner_munzel",
+    "permutation", "bootstrap", "normal_posterior", "beta_posterior", "msprt",
+]  # fmt: skip
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How an experiment is analysed, where its owner wants it otherwise than by default.
+
+    The `[analysis]` table of an experiment, and options of `tenbin analyze`. All of it is to be settled
+    before the data are seen.
+    """
+
+    alternative: Alternative = "two-sided"  # of success metrics; "better": one-sided at alpha
+    proportions: Proportions = "auto"  # auto: by what the counts are large enough for (`exact.choose`)
+    adjustment: Adjustment = (
+        "auto"  # auto: CUPED where there are covariates, else strata where they are named
+    )
+    strata: str | None = None  # a segment dimension whose strata are compared within
+    clusters: Clustered = "auto"  # auto: CR2 where the clusters themselves are at hand, else the delta method
+    correction: Correction = "holm"
+    families: Families = "success"  # success: primary and secondary together; role: each role for itself
+    methods: tuple[Method, ...] = ()  # shown beside the headline, wherever they apply
+    prior: Prior = DEFAULT  # of the relative lift
+    msprt: float | None = (
+        None  # standard deviation of the lift in a mixture that replaces the anytime boundary
+    )
+    spending: Spending = OBrienFleming()  # of a group-sequential horizon
+    planned_segments: bool = True  # whether the segments were named before the data were seen
+    seed: int = 0  # of resampling
 
 
 class MetricPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,10 +61,13 @@ class MetricPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: Kind
-    role: str  # primary | secondary | guardrail
+    role: str  # primary | secondary | guardrail | quality
     direction: str = "increase"  # which way is good: increase | decrease
     margin: float | None = None  # of a guardrail: the relative worsening that is still acceptable
+    equivalence: float | None = None  # the relative change, up or down, that makes no practical difference
     covariates: int = 0
+    ratio_covariate: bool = False  # whether the first two covariates are numerator and denominator before
+    clustered: bool = False  # whether units are clusters: the columns are cluster total and cluster size
     quantile: float | None = None
     fingerprint: str | None = None
 
@@ -30,6 +75,11 @@ class MetricPlan(msgspec.Struct, frozen=True, kw_only=True):
     def sign(self) -> int:
         """+1 when more is better, -1 when less is."""
         return -1 if self.direction == "decrease" else 1
+
+    @property
+    def width(self) -> int:
+        """How many columns the measure itself has."""
+        return 2 if self.kind == "ratio" or self.clustered else 1
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +96,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     weights: dict[str, float]
     planned_units: int | None = None  # over all arms
     metrics: tuple[MetricPlan, ...]
+    settings: Settings = Settings()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -55,6 +106,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.compare == "all_pairs":
             pairs += [(later, earlier) for i, earlier in enumerate(others) for later in others[i + 1 :]]
         return tuple(pairs)
+
+    @property
+    def margin_alpha(self) -> float:
+        """One-sided level of tests against a margin: what one side of the experiment's own test has."""
+        return self.alpha if self.settings.alternative == "better" else self.alpha / 2
+
+    def sides(self, metric: MetricPlan) -> Literal[1, 2]:
+        """1 where only an improvement is tested for: success metrics under the alternative "better"."""
+        return 1 if self.settings.alternative == "better" and metric.role in SUCCESS else 2
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +130,23 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     clipped: int | None = None  # units whose value was capped
 
 
+class UnitCell(msgspec.Struct, frozen=True, kw_only=True):
+    """The units behind a cell, where they are at hand: what ranks, resampling and robust errors read."""
+
+    metric: str
+    variant: str
+    segment: str | None = None
+    columns: tuple[Numbers, ...]  # those of the moments; a number per independent unit
+
+
+class DailyCell(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric by day since exposure, over units that were exposed at least that long ago."""
+
+    metric: str
+    variant: str
+    moments: Moments  # a column per day, the day of exposure first
+
+
 class QuantileCell(msgspec.Struct, frozen=True, kw_only=True):
     """The single values of a quantile metric in one variant and segment."""
 
@@ -78,3 +155,32 @@ class QuantileCell(msgspec.Struct, frozen=True, kw_only=True):
     segment: str | None = None
     values: Numbers
     clusters: Codes | None = None  # per value, the number of its independent unit
+
+
+AnyCell = Cell | UnitCell | DailyCell | QuantileCell
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a plan that contradicts itself.
+
+    Raises:
+        StatsError: the sentence says what does.
+    """
+    settings = plan.settings
+    if settings.msprt is not None and not 0 < settings.msprt < float("inf"):
+        raise StatsError(f"msprt is a standard deviation of the lift, above 0, not {settings.msprt}")
+    if plan.horizon != "fixed" and settings.proportions not in {"auto", "z_unpooled"}:
+        raise StatsError(
+            f'proportions "{settings.proportions}" have no sequential form; use "auto", or horizon "fixed"'
+        )
+    if plan.horizon == "group_sequential" and not plan.planned_units:
+        raise StatsError('horizon "group_sequential" needs planned_units, the most that will be looked at')
+    if settings.adjustment == "post_stratified" and settings.strata is None:
+        raise StatsError('adjustment "post_stratified" needs strata, the dimension to compare within')
+    for metric in plan.metrics:
+        for name in ("margin", "equivalence"):
+            value = getattr(metric, name)
+            if value is not None and not 0 <= value < 1:
+                raise StatsError(
+                    f'metric "{metric.name}": {name} must be at least 0 and below 1, not {value}'
+                )

@@ -90,6 +90,25 @@ class Srm(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool  # p below the flag level (0.001)
 
 
+class Outcome(StrEnum):
+    """How a check ended; `not_applicable` is never a pass, `noted` is neither good nor bad."""
+
+    PASSED = "passed"
+    NOTED = "noted"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a check of the data or of the results found: a sentence and the numbers behind it."""
+
+    name: str
+    status: Outcome
+    message: str
+    numbers: dict[str, int | float | str | None] = {}
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict, as a sentence and with its reasons in words."""
 

@@ -36,7 +36,7 @@ def data(table: Callable[..., Path]) -> Path:
             round(rng.gamma(2) * (1 + n % 2), 2),
             rng.poisson(3),
             9,
-            n % 4,
+            n // 2 % 4,
             "日本US"[n % 2 * 2 :][:2],
         )
         for n in range(400)

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -11,6 +12,7 @@ from assignments.model import Experiment, Phase
 from metrics.load import KINDS
 from metrics.model import Metric
 from reports.words import REASONS
+from stats.plan import Method
 from stats.results import Result, Status, Verdict
 from tests.support import ROOT
 from workspace.config import Source, WorkspaceTable
@@ -76,10 +78,11 @@ def test_every_column_status_reason_and_verdict_of_a_result_is_documented():
 
 def test_every_method_of_a_result_is_documented():
     """The methods are literals where contrasts and rows are made; each must be in the page."""
-    makers = ("analysis", "clusters", "contrasts", "regression", "strata")
+    makers = ("clusters", "contrasts", "pairs", "regression", "rows", "strata")
     source = "".join((ROOT / "stats" / f"{name}.py").read_text(encoding="utf-8") for name in makers)
     methods = set(re.findall(r'(?:method=|_welch\()"([a-z_0-9]+)"', source))
-    methods |= {"fieller", "cuped_fieller", "confidence_sequence"}
+    methods |= {"fieller", "cuped_fieller", "confidence_sequence", "group_sequential", "barnard"}
+    methods |= set(get_args(Method))
     assert {"welch_t", "delta", "cuped", "z_pooled", "non_inferiority"} <= methods
     assert methods <= words("results.md")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from stats.analysis import Analysis, Cell, MetricPlan, Plan, QuantileCell, analyse
+from stats.analysis import Analysis, Cell, MetricPlan, Plan, QuantileCell, Settings, analyse
 from stats.errors import StatsError
 from stats.moments import Moments
 from stats.results import Result, Status, Verdict
@@ -148,7 +148,11 @@ def test_holm_is_over_success_metrics_and_pairs_but_not_over_guardrails_or_segme
     assert heads["bought"].family == "success (2)"
     assert heads["bought"].lower_adjusted < heads["bought"].lower
     assert heads["tickets"].p_adjusted is None
-    assert all(row.p_adjusted is None for row in found.results if row.segment)
+    segments = {row.metric: row for row in found.results if row.segment and row.headline}
+    assert {name: row.family for name, row in segments.items()} == {
+        name: f"{name} by device (1)" for name in ("bought", "more", "tickets")
+    }
+    assert all(row.p_adjusted == row.p_value for row in segments.values())
     assert any("exploration" in warning for warning in found.warnings)
 
 
@@ -193,10 +197,36 @@ def test_a_control_that_can_not_be_told_from_zero_has_no_bounded_lift():
     assert rows(zero, scale="relative")[0].status is Status.UNDEFINED
 
 
-def test_few_conversions_are_said():
+def test_few_conversions_are_compared_by_a_method_for_small_counts():
+    """0 of 1,000 against 8 of 1,000, which some engines give p = 1."""
     found = run(plan(), *bought(0, 8, 1_000))
-    assert "few_conversions" in found.results[0].reasons
+    exact, relative = found.results[:2]
+    assert (exact.method, exact.headline, exact.reasons) == ("barnard", True, ("exact_for_few",))
+    theirs = scipy_stats.barnard_exact([[8, 0], [992, 1_000]], alternative="greater").pvalue
+    assert 1.8 * theirs < exact.p_value <= 2 * (theirs + 1e-6)  # SciPy searches impossible rates too
+    assert exact.lower > 0
+    assert relative.status is Status.UNDEFINED
+    plain = rows(found, method="z_unpooled", scale="absolute")[0]
+    assert "few_conversions" in plain.reasons
     assert any("fewer than 30" in warning for warning in found.warnings)
+
+
+def test_fewer_than_thirty_conversions_are_compared_by_the_score_test():
+    found = run(plan(), *bought(20, 36, 1_000))
+    score, relative = found.results[:2]
+    assert (score.method, score.reasons) == ("miettinen_nurminen", ("score_for_few",))
+    assert score.p_value <= 0.05
+    assert score.lower > 0
+    assert relative.lower > 0
+    wide = run(plan(settings=Settings(proportions="z_unpooled")), *bought(20, 36, 1_000))
+    assert wide.results[0].method == "z_unpooled"
+
+
+def test_under_a_sequential_horizon_small_counts_wait():
+    found = run(plan(horizon="anytime"), *bought(20, 36, 1_000), ended=False)
+    head = rows(found, headline=True, scale="absolute")[0]
+    assert (head.status, head.reasons[0], head.p_value) == (Status.WITHHELD, "too_few", None)
+    assert head.estimate == pytest.approx(0.016)
 
 
 def test_quantiles_are_compared_on_the_same_road():

@@ -1,0 +1,273 @@
+"""What else an analysis found: is the split sound, were the arms alike, who differs, what carries the result.
+
+Only a broken split and a difference before exposure speak against the data; all else is for the reader. What
+would give away significance is found only where significance may be read.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+from typing import TypeAlias
+
+import numpy as np
+
+from stats import bandits, bayes, health, heterogeneity, inference, srm
+from stats.comparisons import Comparison, plain_contrast
+from stats.contrasts import Contrast
+from stats.looks import Taken
+from stats.pairs import Looked
+from stats.plan import DailyCell, MetricPlan, Plan
+from stats.readings import Reading
+from stats.references import StudentT
+from stats.results import Finding, Outcome
+
+Places = Mapping[str, Mapping[str, Mapping[str, int]]]  # dimension → place → variant → units
+
+Numbers: TypeAlias = dict[str, int | float | str | None]  # what a finding carries
+
+DAY = "day"
+_LITTLE = 0.1  # conditional power below which a result by the planned end is unlikely
+_ARMS_TO_RANK = 3
+
+
+def split_findings(plan: Plan, places: Places) -> Iterator[Finding]:
+    """The sample ratio by day and by segment, and valid at any look."""
+    for dimension, counts in places.items():
+        if counts:
+            yield _split_by(plan, dimension, counts)
+    if days := places.get(DAY):
+        yield _split_at_any_time(plan, days)
+
+
+def _split_by(plan: Plan, dimension: str, counts: Mapping[str, Mapping[str, int]]) -> Finding:
+    found = srm.sample_ratio_by(dimension, counts, plan.weights)
+    numbers: Numbers = {
+        f"{place.name}: adjusted p": place.p_adjusted for place in found.places if place.carries
+    }
+    return Finding(
+        name=f"sample_ratio_by:{dimension}",
+        status=Outcome.WARNING if found.carriers else Outcome.PASSED,
+        message=f"{found.cause[0].upper()}{found.cause[1:]}.",
+        numbers={"p_value": found.p_value, "chi2": found.chi2, "df": found.df, **numbers},
+    )
+
+
+def _split_at_any_time(plan: Plan, days: Mapping[str, Mapping[str, int]]) -> Finding:
+    """Lindon and Malek's test over the days so far: its level holds however often it is read."""
+    totals = accumulate(
+        (days[day] for day in sorted(days)),
+        lambda sums, day: {arm: sums.get(arm, 0) + day.get(arm, 0) for arm in {**sums, **day}},
+    )
+    looks = srm.always_valid(list(totals), plan.weights)
+    p = looks[-1].p_value
+    name = "sample_ratio_at_any_time"
+    numbers: Numbers = {"p_value": None if math.isnan(p) else p, "days": len(looks)}
+    if math.isnan(p):
+        return Finding(
+            name=name, status=Outcome.NOT_APPLICABLE, message="No unit has been seen yet.", numbers=numbers
+        )
+    failed = p < srm.FLAG_BELOW
+    said = f"a mismatch at some day (p = {p:.2g})" if failed else f"no mismatch on any day (p = {p:.2g})"
+    return Finding(
+        name=name,
+        status=Outcome.FAILED if failed else Outcome.PASSED,
+        message=f"Read day by day, the split shows {said}; this test may be read every day.",
+        numbers=numbers,
+    )
+
+
+def before_exposure(comparisons: Sequence[Comparison]) -> Iterator[Finding]:
+    """The test with each covariate as the outcome: what was measured before can't be an effect."""
+    for comparison in _overall(comparisons):
+        if comparison.metric.covariates and not comparison.problem:
+            v, b = comparison.arms
+            columns = [health.covariate_difference(v, b, place) for place in range(1, len(v.mean))]
+            found = [health.pre_exposure_bias(contrast) for contrast in columns]
+            known = [one for one in found if one.p_value is not None]
+            if not known:
+                continue
+            worst = min(known, key=lambda one: one.p_value or 0.0)
+            yield Finding(
+                name=_named("before_exposure", comparison),
+                status=Outcome.FAILED if worst.failed else Outcome.PASSED,
+                message=f"{comparison.metric.name}: {worst.finding}",
+                numbers={"estimate": worst.estimate, "lift": worst.lift, "p_value": worst.p_value},
+            )
+
+
+def result_findings(
+    plan: Plan,
+    comparisons: Sequence[Comparison],
+    daily: Mapping[tuple[str, str], DailyCell],
+) -> Iterator[Finding]:
+    """What reads the outcomes: only where significance may be read."""
+    for comparison in _overall(comparisons):
+        yield from _between_segments(plan, comparison, comparisons)
+        yield from _influence(plan, comparison)
+        yield from _by_day(plan, comparison, daily)
+        yield from _practically_equal(plan, comparison)
+    if len(plan.variants) >= _ARMS_TO_RANK:
+        for metric in plan.metrics:
+            yield from _best(plan, metric, comparisons)
+
+
+def _between_segments(
+    plan: Plan, comparison: Comparison, comparisons: Sequence[Comparison]
+) -> Iterator[Finding]:
+    """Does the effect differ between the segments of a dimension?"""
+    dimensions: dict[str, list[Comparison]] = {}
+    for other in comparisons:
+        same = (other.metric.name, other.variant, other.baseline) == (
+            comparison.metric.name, comparison.variant, comparison.baseline,
+        )  # fmt: skip
+        if same and other.segment is not None and other.metric.kind != "quantile":
+            dimensions.setdefault(other.segment.partition("=")[0], []).append(other)
+    for dimension, segments in dimensions.items():
+        known = [one for one in segments if not one.problem]
+        effects = heterogeneity.differences(
+            heterogeneity.stacked([plain_contrast(plan, one) for one in known])
+        )
+        found = heterogeneity.compare_segments(
+            [one.segment or "" for one in known],
+            effects,
+            planned=plan.settings.planned_segments,
+            alpha=plan.alpha,
+        )
+        shrunk = {
+            f"{one.segment} {name}": getattr(one, name)
+            for one in found.segments
+            for name in ("shrunk", "shrunk_lower", "shrunk_upper")
+            if one.shrunk is not None
+        }
+        differs = found.p_value is not None and found.p_value <= plan.alpha
+        yield Finding(
+            name=_named(f"segments:{dimension}", comparison),
+            status=Outcome.WARNING if differs or found.warnings else Outcome.NOTED,
+            message=" ".join((f"{comparison.metric.name} by {dimension}: {found.finding}", *found.warnings)),
+            numbers={
+                "q": found.q, "df": found.df, "p_value": found.p_value, "i2": found.i2, "tau2": found.tau2,
+                "overall": found.overall, **shrunk,
+            },
+        )  # fmt: skip
+
+
+def _influence(plan: Plan, comparison: Comparison) -> Iterator[Finding]:
+    """Do a few units carry the result?"""
+    if comparison.units is None or comparison.metric.kind != "mean" or comparison.problem:
+        return
+    found = health.outlier_influence(*(cell.columns[0] for cell in comparison.units), alpha=plan.alpha)
+    yield Finding(
+        name=_named("few_units_decide", comparison),
+        status=Outcome.WARNING if found.failed else Outcome.PASSED,
+        message=f"{comparison.metric.name}: {found.finding}",
+        numbers={
+            "variance_share": found.variance_share,
+            "estimate_without": found.estimate_without,
+            "p_value_without": found.p_value_without,
+        },
+    )
+
+
+def _by_day(
+    plan: Plan, comparison: Comparison, daily: Mapping[tuple[str, str], DailyCell]
+) -> Iterator[Finding]:
+    """Does the effect fade, or grow, with days since exposure?"""
+    cells = [daily.get((comparison.metric.name, arm)) for arm in (comparison.variant, comparison.baseline)]
+    moments = [cell.moments for cell in cells if cell is not None]
+    if len(moments) < len(cells) or len(moments[0].mean) < 2:  # noqa: PLR2004 - a slope
+        return
+    found = health.novelty(*moments, alpha=plan.alpha)
+    days = {
+        f"day {one.day} {name}": getattr(one, name)
+        for one in found.days
+        for name in ("estimate", "lower", "upper")
+    }
+    yield Finding(
+        name=_named("by_day_since_exposure", comparison),
+        status=Outcome.WARNING if found.failed else Outcome.NOTED,
+        message=f"{comparison.metric.name}: {found.finding}",
+        numbers={"slope": found.slope, "std_error": found.std_error, "p_value": found.p_value, **days},
+    )
+
+
+def _practically_equal(plan: Plan, comparison: Comparison) -> Iterator[Finding]:
+    """The posterior of the lift below, in and above the region that makes no practical difference."""
+    margin = comparison.metric.equivalence
+    contrast = next((one for one in comparison.estimators if isinstance(one, Contrast)), None)
+    if not margin or contrast is None:
+        return
+    posterior = bayes.lift_posterior(contrast, plan.settings.prior)
+    found = bayes.practical_equivalence(posterior, -margin, margin)
+    if math.isnan(float(found.within)):
+        return
+    yield Finding(
+        name=_named("practical_equivalence", comparison),
+        status=Outcome.NOTED,
+        message=f"{comparison.metric.name}: the lift lies within ±{margin:.1%} with probability "
+        f"{float(found.within):.1%}, below with {float(found.below):.1%}, above with "
+        f"{float(found.above):.1%} "
+        f"(prior: normal, mean {plan.settings.prior.mean:g}, sd {plan.settings.prior.sd:g}).",
+        numbers={name: float(value) for name, value in found._asdict().items()},
+    )
+
+
+def _best(plan: Plan, metric: MetricPlan, comparisons: Sequence[Comparison]) -> Iterator[Finding]:
+    """Which arm is best among many? Flat priors on the arms' own means."""
+    arms: dict[str, tuple[float, float]] = {}
+    for comparison in _overall(comparisons):
+        if comparison.metric == metric and comparison.baseline == plan.control and not comparison.problem:
+            plain = plain_contrast(plan, comparison) if metric.kind != "quantile" else None
+            if plain is not None:
+                arms[plan.control] = (float(plain.baseline), float(plain.var_baseline))
+                arms[comparison.variant] = (float(plain.variant), float(plain.var_variant))
+    if len(arms) < len(plan.variants) or not all(variance > 0 for _, variance in arms.values()):
+        return
+    mean, variance = (np.array([arms[name][place] for name in plan.variants]) for place in (0, 1))
+    found = bandits.rank(bayes.Normal(mean, np.sqrt(variance)), sign=metric.sign)
+    best = dict(zip(plan.variants, (float(p) for p in found.best), strict=True))
+    first = max(best, key=lambda name: best[name])
+    losses = {f"{name} loss": float(loss) for name, loss in zip(plan.variants, found.loss, strict=True)}
+    yield Finding(
+        name=f"best_arm:{metric.name}",
+        status=Outcome.NOTED,
+        message=f"{metric.name}: {first} is the best arm with probability {best[first]:.1%} (flat priors).",
+        numbers={**best, **losses},
+    )
+
+
+def futility(
+    plan: Plan, readings: Sequence[tuple[Comparison, Reading]], taken: Sequence[Taken]
+) -> Iterator[Finding]:
+    """How likely is a significant primary metric at the final look, if things go on as they are?
+
+    Conditional power under the present trend (Lan and Wittes 1988, "The B-value: a tool for monitoring
+    data"): with z at information t the final z is normal with mean z / sqrt(t) and variance 1 - t. Not
+    binding: to go on costs no error.
+    """
+    if not taken or taken[-1].look.final:
+        return
+    look = taken[-1].look
+    final = float(StudentT().critical(plan.alpha))
+    for comparison, reading in readings:
+        if comparison.metric.role != "primary" or not isinstance(reading.pair, Looked):
+            continue
+        z = comparison.metric.sign * float(inference.statistic(reading.pair.looks[-1].contrast))
+        t = look.information
+        power = float(bayes.Normal(z / math.sqrt(t), math.sqrt(1 - t)).above(final))
+        unlikely = power < _LITTLE
+        yield Finding(
+            name=_named("futility", comparison),
+            status=Outcome.WARNING if unlikely else Outcome.NOTED,
+            message=f"{comparison.metric.name}: if things go on as they are, an improvement is "
+            f"significant at the final look with probability {power:.1%}"
+            + ("; to go on is likely in vain." if unlikely else "."),
+            numbers={"conditional_power": power, "information": t},
+        )
+
+
+def _overall(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
+    return (one for one in comparisons if one.segment is None)
+
+
+def _named(name: str, comparison: Comparison) -> str:
+    return f"{name}:{comparison.metric.name}:{comparison.variant}:{comparison.baseline}"
