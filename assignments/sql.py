@@ -12,16 +12,16 @@ from assignments.model import Experiment
 from tenbin_sdk.hashing import DEFAULT_SHARDS, Range
 
 
-def shard_sql(salt: str, unit: exp.Expr | str, total_shards: int = DEFAULT_SHARDS) -> exp.Expr:
+def shard_sql(salt: exp.Expr | str, unit: exp.Expr | str, total_shards: int = DEFAULT_SHARDS) -> exp.Expr:
     """Shard of a unit under a salt; NULL for a NULL or empty unit.
 
     Args:
-        salt: becomes a literal.
+        salt: text, which becomes a literal, or an expression such as a placeholder.
         unit: the VARCHAR column (a name, quoted here) or expression that holds the unit's id.
         total_shards: the modulus.
     """
     text = exp.func("nullif", _column(unit), exp.Literal.string(""))
-    salted = exp.DPipe(this=exp.Literal.string(f"{salt}-"), expression=text)
+    salted = exp.DPipe(this=_dashed(salt), expression=text)
     head = exp.Substring(this=exp.MD5(this=salted), start=exp.Literal.number(1), length=exp.Literal.number(8))
     number = exp.cast(exp.DPipe(this=exp.Literal.string("0x"), expression=head), "UBIGINT", dialect="duckdb")
     return exp.paren(exp.Mod(this=number, expression=exp.Literal.number(total_shards)))
@@ -54,6 +54,12 @@ def assigned_variant_sql(experiment: Experiment, unit: exp.Expr | str) -> exp.Ex
         held = _within(shard_sql(bucketing.holdout_salt, unit, total), bucketing.holdout)
         inside = exp.and_(inside, exp.not_(held))
     return exp.Case().when(inside, variant)
+
+
+def _dashed(salt: exp.Expr | str) -> exp.Expr:
+    if isinstance(salt, str):
+        return exp.Literal.string(f"{salt}-")
+    return exp.DPipe(this=salt, expression=exp.Literal.string("-"))
 
 
 def _column(unit: exp.Expr | str) -> exp.Expr:

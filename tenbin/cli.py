@@ -340,6 +340,94 @@ def power(
         show_power(found, _console())
 
 
+@app.command(cls=_Ordered)
+def aa(
+    ctx: typer.Context,
+    source: Annotated[
+        Path, typer.Argument(metavar="FILE|WORKSPACE", help="A file as of `analyze`, or a workspace.")
+    ],
+    metrics: Annotated[
+        list[str] | None, typer.Argument(metavar="METRIC", help="Of a workspace; all when absent.")
+    ] = None,
+    *,
+    experiment: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Of a workspace; when absent, the newest one.")
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Who is analysed; without it every row is a unit."),
+    ] = None,
+    randomised: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Who gets a variant, when that is not the unit.")
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The randomised group, and analysed as such.")
+    ] = None,
+    conversion: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Yes or no.")] = None,
+    mean: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="A number.")] = None,
+    revenue: Annotated[list[str] | None, typer.Option(metavar="COLUMN", help="Money.")] = None,
+    ratio: Annotated[list[str] | None, typer.Option(metavar="A/B", help="Sum over sum.")] = None,
+    covariate: Annotated[
+        list[str] | None, typer.Option(metavar="METRIC=COLUMN", help="What was measured before (CUPED).")
+    ] = None,
+    weights: Annotated[str, typer.Option(metavar="1,1", help="Of the arms, control first.")] = "1,1",
+    runs: Annotated[int, typer.Option(help="How often it is randomised anew.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the salts.")] = 0,
+    alpha: Annotated[float, typer.Option(help="Two-sided level.")] = 0.05,
+    json: JsonOption = False,
+) -> None:
+    """Whether the analysis keeps its promises on your log.
+
+    The log is randomised anew a thousand times and analysed as if it were an experiment. As nothing differs
+    between the arms, p-values must be uniform, and something found no more often than alpha says.
+    """
+    from tenbin.aa.answer import to_json
+    from tenbin.aa.command import run_aa
+    from tenbin.aa.log import AaError
+    from tenbin.analyze.request import MetricOption, Request
+    from tenbin.weights import split_weights
+
+    given = {
+        "conversion": iter(conversion or ()),
+        "mean": iter(mean or ()),
+        "revenue": iter(revenue or ()),
+        "ratio": iter(ratio or ()),
+    }
+    request = Request(
+        variant=None,
+        unit=unit,
+        cluster=cluster,
+        metrics=tuple(MetricOption(kind, next(given[kind])) for kind in ctx.meta[_ORDER]),
+        covariates=tuple(covariate or ()),
+        alpha=alpha,
+    )
+    arms = split_weights(weights, error=AaError)
+    if source.is_dir():
+        from tenbin.aa.lake import read_lake
+        from workspace import load_workspace
+
+        if request != Request(variant=None, alpha=alpha) or randomised is not None:
+            raise AaError("a workspace's units and metrics are defined in it; name metrics without options")
+        log = read_lake(load_workspace(source), metrics or (), experiment)
+    else:
+        from tenbin.aa.file import read_file
+
+        if metrics or experiment is not None:
+            raise AaError(f"{source}: metrics without an option, and --experiment, are for a workspace")
+        log = read_file(source, request, randomised)
+    found = run_aa(
+        log, arms, runs=runs, seed=seed, alpha=alpha, console=None if json else _console(stderr=True)
+    )
+    if json:
+        typer.echo(to_json(found))
+    else:
+        from tenbin.aa.show import show
+
+        show(found, _console())
+    if not found.healthy:
+        raise typer.Exit(FOUND_WRONG)
+
+
 @app.command()
 def run(
     workspace: WorkspaceArgument,

@@ -1,15 +1,16 @@
-"""What a workspace knows of a metric, for `tenbin power`."""
+"""What a workspace knows of a metric, for `tenbin power`, and which experiments measured it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from assignments import load_experiments
 from assignments.model import Experiment
 from lake import open_lake
 from metrics import load_metrics
 from metrics.analysis import plan_of
+from metrics.model import Metric
 from metrics.past import past_of
 from tenbin.power import History, PowerError
-from workspace import Workspace, suggest
+from workspace import UserError, Workspace, suggest
 
 _DAY_S = 86_400
 
@@ -24,9 +25,8 @@ def read_history(workspace: Workspace, name: str | None, experiment: str | None 
     if name is None:
         known = suggest("", list(metrics))
         raise PowerError(f"{workspace.metrics}: name a metric after the workspace; {known}")
-    if name not in metrics:
-        raise PowerError(f'{workspace.metrics}: there is no metric "{name}"; {suggest(name, list(metrics))}')
-    metric, asked = metrics[name], _asked(workspace, experiments, name, experiment)
+    asked = measuring(workspace, experiments, metrics, [name], experiment, error=PowerError)
+    metric = metrics[name]
     with open_lake(workspace).connect() as con:
         found = [past for each in asked.values() if (past := past_of(con, each, metric)) is not None]
     if not found:
@@ -48,25 +48,36 @@ def read_history(workspace: Workspace, name: str | None, experiment: str | None 
     )
 
 
-def _asked(
-    workspace: Workspace, experiments: Mapping[str, Experiment], name: str, key: str | None
+def measuring(
+    workspace: Workspace,
+    experiments: Mapping[str, Experiment],
+    metrics: Mapping[str, Metric],
+    names: Sequence[str],
+    key: str | None,
+    *,
+    error: type[UserError],
 ) -> dict[str, Experiment]:
-    """The experiments that may answer: all that measure the metric, or the one that was named."""
+    """The experiments that measure all of these metrics, or of them the one that was named.
+
+    Raises:
+        UserError: of the given type: there is no such metric or experiment, or it does not measure them.
+    """
+    for name in names:
+        if name not in metrics:
+            raise error(f'{workspace.metrics}: there is no metric "{name}"; {suggest(name, list(metrics))}')
     if key is not None and key not in experiments:
-        raise PowerError(
+        raise error(
             f'{workspace.experiments}: there is no experiment "{key}"; {suggest(key, list(experiments))}'
         )
-    measuring = {each.key: each for each in experiments.values() if name in each.metrics.names}
-    if not measuring:
-        raise PowerError(
-            f'{workspace.experiments}: no experiment measures "{name}"; name it in one and run that, or '
-            "describe the metric with --rate, or --mean and --sd"
-        )
+    found = {each.key: each for each in experiments.values() if set(names) <= set(each.metrics.names)}
+    listed = " and ".join(f'"{name}"' for name in names)
+    if not found:
+        raise error(f"{workspace.experiments}: no experiment measures {listed}; name it in one, and run that")
     if key is None:
-        return measuring
-    if key not in measuring:
-        raise PowerError(
-            f'{workspace.experiments}: experiment "{key}" does not measure "{name}"; '
-            f"those that do: {', '.join(measuring)}"
+        return found
+    if key not in found:
+        raise error(
+            f'{workspace.experiments}: experiment "{key}" does not measure {listed}; '
+            f"those that do: {', '.join(found)}"
         )
-    return {key: measuring[key]}
+    return {key: found[key]}

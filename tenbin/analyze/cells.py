@@ -16,6 +16,7 @@ from tenbin.analyze.table import Source
 MAX_VARIANTS = 64
 MAX_SEGMENT_VALUES = 200
 MISSING = "(missing)"
+EVERYONE = "everyone"  # the one variant of a file without
 
 _SHOWN_VALUES = 10
 _SHOWN_CHARS = 80
@@ -55,10 +56,10 @@ def read_cells(source: Source, wanted: Wanted) -> Cells:
     """
     for column in wanted.numbers:
         _check_numbers(source, wanted, column)
-    variants = _variants(source, wanted)
+    variants = (EVERYONE,) if wanted.variant is None else _variants(source, wanted.variant, wanted.control)
     levels = {name: _levels(source, name) for name in wanted.segments}
-    variant = _text(source, wanted.variant)
-    present = "true" if wanted.unit is None else f"{_text(source, wanted.unit)} IS NOT NULL"
+    variant = _variant(source, wanted)
+    present = "true" if wanted.unit is None else f"{text_of(source, wanted.unit)} IS NOT NULL"
     if wanted.cluster is not None:
         _check_clusters(source, wanted.cluster, f"{variant} IS NOT NULL AND {present}")
     return Cells(
@@ -81,12 +82,12 @@ def _rows(
 ) -> Rows:
     """The rows that meet `condition`, as arrays."""
     selected = ["rowid + 1 AS row", f"{_dense(source, wanted.unit)} AS unit"]
-    selected += [f"list_position(?, {_text(source, wanted.variant)}) - 1 AS variant"]
+    selected += [f"list_position(?, {_variant(source, wanted)}) - 1 AS variant"]
     parameters: list[object] = [list(variants)]
     if wanted.cluster is not None:
         selected.append(f"{_dense(source, wanted.cluster)} AS cluster")
     for number, name in enumerate(wanted.segments):
-        selected.append(f"list_position(?, coalesce({_text(source, name)}, ?)) - 1 AS s{number}")
+        selected.append(f"list_position(?, coalesce({text_of(source, name)}, ?)) - 1 AS s{number}")
         parameters += [list(levels[name]), MISSING]
     selected += [f"{_number(source, wanted, name)} AS v{place}" for place, name in enumerate(wanted.numbers)]
     found = source.con.execute(
@@ -102,14 +103,18 @@ def _rows(
     )
 
 
-def _text(source: Source, column: str) -> str:
-    """The cell as text, NULL when missing."""
+def _variant(source: Source, wanted: Wanted) -> str:
+    return f"'{EVERYONE}'" if wanted.variant is None else text_of(source, wanted.variant)
+
+
+def text_of(source: Source, column: str) -> str:
+    """The cell as text in SQL, NULL when missing."""
     return f"nullif(CAST({source.cell(column)} AS VARCHAR), '')"
 
 
 def _dense(source: Source, column: str | None) -> str:
     """A number from 0 for each different text; for each row without a column."""
-    return "rowid" if column is None else f"dense_rank() OVER (ORDER BY {_text(source, column)}) - 1"
+    return "rowid" if column is None else f"dense_rank() OVER (ORDER BY {text_of(source, column)}) - 1"
 
 
 def _number(source: Source, wanted: Wanted, column: str) -> str:
@@ -147,7 +152,7 @@ def _check_numbers(source: Source, wanted: Wanted, column: str) -> None:
         )
     bad = source.con.execute(
         f"SELECT rowid + 1, CAST({source.cell(column)} AS VARCHAR) FROM source WHERE rowid = ("
-        f"SELECT min(rowid) FROM source WHERE {_text(source, column)} IS NOT NULL "
+        f"SELECT min(rowid) FROM source WHERE {text_of(source, column)} IS NOT NULL "
         f"AND ({_number(source, wanted, column)}) IS NULL)"
     ).fetchall()
     if not bad:
@@ -168,7 +173,7 @@ def _check_numbers(source: Source, wanted: Wanted, column: str) -> None:
 
 def _check_clusters(source: Source, column: str, condition: str) -> None:
     missing = source.con.execute(
-        f"SELECT min(rowid) + 1 FROM source WHERE {condition} AND {_text(source, column)} IS NULL"
+        f"SELECT min(rowid) + 1 FROM source WHERE {condition} AND {text_of(source, column)} IS NULL"
     ).fetchall()[0][0]
     if missing is not None:
         raise AnalyzeError(
@@ -177,10 +182,10 @@ def _check_clusters(source: Source, column: str, condition: str) -> None:
         )
 
 
-def _variants(source: Source, wanted: Wanted) -> tuple[str, ...]:
+def _variants(source: Source, column: str, control: str | None) -> tuple[str, ...]:
     """Every variant of the file, control first, the others in their order as text."""
-    column, control, path = wanted.variant, wanted.control, source.table.path
-    cell = _text(source, column)
+    path = source.table.path
+    cell = text_of(source, column)
     found = source.con.execute(
         f"SELECT DISTINCT {cell} AS variant FROM source WHERE {cell} IS NOT NULL ORDER BY variant "
         f"LIMIT {MAX_VARIANTS + 1}"
@@ -212,7 +217,7 @@ def _variants(source: Source, wanted: Wanted) -> tuple[str, ...]:
 def _levels(source: Source, column: str) -> tuple[str, ...]:
     """The values of a segment in their order as text, the missing one last."""
     found = source.con.execute(
-        f"SELECT DISTINCT {_text(source, column)} AS level FROM source ORDER BY level NULLS LAST "
+        f"SELECT DISTINCT {text_of(source, column)} AS level FROM source ORDER BY level NULLS LAST "
         f"LIMIT {MAX_SEGMENT_VALUES + 1}"
     ).fetchall()
     if len(found) > MAX_SEGMENT_VALUES:

@@ -29,7 +29,7 @@ class MetricOption(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one call, as typed."""
 
-    variant: str
+    variant: str | None  # None: one sample, which nobody was assigned in
     control: str | None = None
     unit: str | None = None
     cluster: str | None = None
@@ -64,7 +64,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What the request reads of the file at hand; every column exists."""
 
     metrics: tuple[MetricSpec, ...]
-    variant: str
+    variant: str | None
     control: str | None
     unit: str | None
     cluster: str | None
@@ -97,7 +97,7 @@ def resolve(request: Request, table: Table) -> Wanted:
     check_alpha(request.alpha, where="--alpha", error=AnalyzeError)
     return Wanted(
         metrics=_metrics(request, table),
-        variant=_known("variant", request.variant, table),
+        variant=None if request.variant is None else _known("variant", request.variant, table),
         control=request.control,
         unit=None if request.unit is None else _known("unit", request.unit, table),
         cluster=None if request.cluster is None else _known("cluster", request.cluster, table),
