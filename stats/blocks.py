@@ -9,6 +9,7 @@ import numpy as np
 
 from stats.arrays import Numbers
 from stats.moments import Moments, Stack
+from stats.numerics import finite
 
 _COLLINEAR = 1e-10  # share of the largest eigenvalue of a correlation matrix that counts as nothing
 _ROUNDING = 1e-15  # standard deviation over mean that is left of rounding where a covariate is constant
@@ -18,8 +19,8 @@ class Block(NamedTuple):
     """One arm's moments: measure y and p covariates x, which lie on the last axes.
 
     Shapes with comparisons `...`: n, y, yy (...), x, yx (..., p), xx (..., p, p). Covariances have the
-    divisor n - 1; all are NaN where the arm has fewer units than they need. A covariate that is constant but
-    for rounding has covariances of 0.
+    divisor n - 1; all are NaN where the arm has fewer units than they need, or a variance is negative. A
+    covariate that is constant but for rounding has covariances of 0.
     """
 
     n: Numbers
@@ -33,9 +34,10 @@ class Block(NamedTuple):
     def of(cls, arm: Moments | Stack) -> Self:
         n = np.asarray(arm.n, dtype=np.float64)
         n = np.where(n > 0, n, np.nan)
-        mean = np.moveaxis(np.array(arm.mean), 0, -1) + 0 * n[..., None]
+        mean = np.asarray(finite(np.moveaxis(np.array(arm.mean), 0, -1) + 0 * n[..., None]))
         cov = np.moveaxis(np.array(arm.cov), (0, 1), (-2, -1))
-        cov = np.where(n[..., None, None] > 1, cov, np.nan)
+        possible = (n > 1) & ~(np.einsum("...ii->...i", cov) < 0).any(axis=-1)
+        cov = np.where(possible[..., None, None], cov, np.nan)
         x, xx = mean[..., 1:], cov[..., 1:, 1:]
         varies = ~(np.einsum("...ii->...i", xx) <= np.square(_ROUNDING * x))
         xx = np.where(varies[..., :, None] & varies[..., None, :], xx, 0.0)
@@ -55,13 +57,14 @@ class Solver(NamedTuple):
 
     @classmethod
     def of(cls, xx: Numbers) -> Self:
-        """The solver of xx, (..., p, p); NaN where it is not finite."""
+        """The solver of xx, (..., p, p); NaN where it is not finite, or no covariance matrix."""
         known = np.asarray(np.isfinite(xx).all(axis=(-2, -1)))
         size = np.sqrt(np.maximum(np.einsum("...ii->...i", xx), 0.0))
         size = np.where(size > 0, size, 1.0)
         scaled = np.where(known[..., None, None], xx / (size[..., :, None] * size[..., None, :]), 0.0)
         values, vectors = np.linalg.eigh(scaled)
-        counts = values > _COLLINEAR * np.maximum(values.max(axis=-1, keepdims=True, initial=0.0), _COLLINEAR)
+        nothing = _COLLINEAR * np.maximum(values.max(axis=-1, keepdims=True, initial=0.0), _COLLINEAR)
+        counts, known = values > nothing, known & ~(values < -nothing).any(axis=-1)
         inverse = (vectors * np.where(counts, 1 / np.where(counts, values, 1.0), 0.0)[..., None, :]) @ (
             np.swapaxes(vectors, -1, -2)
         )

@@ -1,7 +1,8 @@
 """What is compared: the estimate of each arm, their variances, their cross-term, and degrees of freedom.
 
 Every estimator ends in a `Contrast`; what follows (tests, intervals, lifts, margins) knows nothing else. Arms
-are `Moments` of one comparison or a `Stack` of many: formulas are elementwise.
+are `Moments` of one comparison or a `Stack` of many: formulas are elementwise, and NaN where an arm has too
+few units or moments that no data have (a negative variance, a covariance above what its variances allow).
 """
 
 import math
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from stats.arrays import Real
 from stats.blocks import Block, Solver, dot, quadratic
 from stats.moments import Moments, Stack
+from stats.numerics import finite, quiet, remainder
 
 A = TypeVar("A", Moments, Stack)
 
@@ -78,9 +80,10 @@ def pooled_proportions(variant: A, baseline: A) -> Contrast:
 
 
 def _shares(variant: A, baseline: A) -> tuple[Real, Real, Real, Real]:
-    """Both shares and both sizes, NaN where there are no units."""
-    n, m = at_least(1, variant.n), at_least(1, baseline.n)
-    return _arm(variant).estimate, _arm(baseline).estimate, n, m
+    """Both shares and both sizes, NaN where there are no units, or where it is no share."""
+    found = [_arm(arm).estimate for arm in (variant, baseline)]
+    share, control = (np.where(np.abs(each - 0.5) <= 0.5, each, math.nan)[()] for each in found)  # noqa: PLR2004
+    return share, control, at_least(1, variant.n), at_least(1, baseline.n)
 
 
 def difference_of_ratios(variant: A, baseline: A) -> Contrast:
@@ -106,13 +109,14 @@ def linearised(arm: A, *, pairs: int = 1) -> A:
     return type(arm)(arm.n, mean, cov)
 
 
+@quiet
 def _linearised(
     mean: tuple[Any, ...], cov: tuple[tuple[Any, ...], ...], place: int
 ) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], ...]]:
     """The columns `place` (numerator) and the next one (denominator) become one."""
     top, bottom = mean[place : place + 2]
     bottom = np.where(np.equal(bottom, 0), math.nan, bottom)[()]
-    ratio = top / bottom
+    ratio = finite(top / bottom)
     weights = (1 / bottom, -ratio / bottom)
 
     def joined(line: tuple[Any, ...], value: Any) -> tuple[Any, ...]:  # noqa: ANN401 - a number or a row of them
@@ -121,7 +125,8 @@ def _linearised(
     rows = [joined(row, weights[0] * row[place] + weights[1] * row[place + 1]) for row in cov]
     pair = zip(*rows[place : place + 2], strict=True)
     own = [weights[0] * a + weights[1] * b for a, b in pair]
-    own[place] = np.maximum(own[place], 0.0)
+    size = weights[0] ** 2 * cov[place][place] + weights[1] ** 2 * cov[place + 1][place + 1]
+    own[place] = remainder(own[place], size)
     return joined(mean, ratio), joined(tuple(rows), tuple(own))
 
 
@@ -132,7 +137,8 @@ def adjusted(variant: A, baseline: A, *, theta: npt.ArrayLike | None = None) -> 
     pre-experiment data", section 3. One vector of coefficients per comparison, from covariances within the
     arms weighted by 1/n, which make the difference's variance smallest; both means are re-centred at the
     covariates' pooled means, whose own error they share: the cross-term. Covariates that do not vary, or say
-    what others said already, get no weight of their own. `variance_reduction` is what was achieved.
+    what others said already, get no weight of their own. `variance_reduction` is what was achieved. Where the
+    covariates are the measure itself, but for rounding, the difference has no variance.
 
     Args:
         variant: moments of the measure and p covariates.
@@ -148,14 +154,19 @@ def adjusted(variant: A, baseline: A, *, theta: npt.ArrayLike | None = None) -> 
     theta = np.asarray(theta, dtype=np.float64)
     centre = np.add(*(block.n[..., None] * block.x for block in blocks)) / n[..., None]
     means = [block.y - dot(theta, block.x - centre) for block in blocks]
+    explained = [quadratic(theta, block.xx) for block in blocks]
     units = [
-        np.maximum(block.yy - 2 * dot(theta, block.yx) + quadratic(theta, block.xx), 0.0) for block in blocks
+        remainder(block.yy - 2 * dot(theta, block.yx) + known, np.abs(block.yy) + known)
+        for block, known in zip(blocks, explained, strict=True)
     ]
     welch = _welch("cuped", *(Arm(m, u, arm.n) for m, u, arm in zip(means, units, arms, strict=True)))
     # The pooled means' variance, and what it has in common with each arm's mean residual.
     pooled = np.add(*(block.n[..., None, None] * block.xx for block in blocks))
     shared = quadratic(theta, pooled) / (n * n)
-    left = [dot(theta, block.yx - np.einsum("...ij,...j", block.xx, theta)) / n for block in blocks]
+    left = [
+        np.where(unit > 0, dot(theta, block.yx) - known, 0.0) / n
+        for block, known, unit in zip(blocks, explained, units, strict=True)
+    ]
     plain = np.add(*(block.yy / block.n for block in blocks))
     return msgspec.structs.replace(
         welch,
@@ -178,12 +189,14 @@ def of_quantiles(variant: Arm, baseline: Arm) -> Contrast:
 
 
 def _arm(moments: Moments | Stack) -> Arm:
-    return Arm(np.where(np.less(moments.n, 1), math.nan, moments.mean[0])[()], moments.cov[0][0], moments.n)
+    return Arm(
+        np.where(np.less(moments.n, 1), math.nan, finite(moments.mean[0]))[()], moments.cov[0][0], moments.n
+    )
 
 
 def _welch(method: str, variant: Arm, baseline: Arm) -> Contrast:
     n, m = at_least(2, variant.n), at_least(2, baseline.n)
-    a, b = variant.unit_variance / n, baseline.unit_variance / m
+    a, b = at_least(0, variant.unit_variance) / n, at_least(0, baseline.unit_variance) / m
     return Contrast(
         method=method,
         variant=variant.estimate,
@@ -208,6 +221,6 @@ def satterthwaite(*parts: tuple[Real, Real]) -> Real:
 
 
 def at_least(fewest: int, n: Real) -> Real:
-    """The number of units, or NaN where it is too small for what is asked."""
+    """The number (of units, say), or NaN where it is too small for what is asked."""
     found: Real = np.where(np.less(n, fewest), math.nan, n)[()]
     return found

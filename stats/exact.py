@@ -101,11 +101,13 @@ def choose(counts: Counts) -> Choice:
     A small arm against one of millions, too many for an exact test, is left to the score test.
 
     Raises:
-        StatsError: an arm without units, or conversions below 0 or above its units.
+        StatsError: an arm without units, conversions below 0 or above its units, or parts of a unit.
     """
     x, n, y, m = (float(each) for each in counts)
-    if not (0 <= x <= n and 0 <= y <= m and 1 <= n < math.inf and 1 <= m < math.inf):
-        raise StatsError(f"conversions must lie between 0 and at least one unit in each arm, not {counts}")
+    if _table(counts) is None:
+        raise StatsError(
+            f"conversions must be whole and lie between 0 and at least one unit in each arm, not {counts}"
+        )
     fewest, pooled = min(x, n - x, y, m - y), (x + y) / (n + m)
     expected = min(n, m) * min(pooled, 1 - pooled)
     if fewest >= FEW:
@@ -248,6 +250,7 @@ def _exact(method: str, counts: Counts, alpha: float, gamma: float, order: Order
 def _table(counts: Counts) -> Cells | None:
     x, n, y, m = (float(each) for each in counts)
     good = 0 <= x <= n and 0 <= y <= m and 1 <= n < math.inf and 1 <= m < math.inf
+    good = good and all(each.is_integer() for each in (x, n, y, m))
     return Cells(int(x), int(n), int(y), int(m)) if good else None
 
 

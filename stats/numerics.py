@@ -9,6 +9,7 @@ from stats.arrays import Numbers, Real
 from stats.errors import StatsError
 
 _HALVINGS = 100  # a double's last bit, wherever the root lies
+_ROUNDING = 1e-12  # share of a variance that is left of rounding where nothing is
 
 # Where a formula has no value it is NaN, and that is all that needs saying.
 quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
@@ -17,6 +18,20 @@ quiet = np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ign
 def positive(value: Real) -> Real:
     """The value; NaN where it is not above 0."""
     return np.where(np.greater(value, 0), value, np.nan)
+
+
+def remainder(variance: Real, of: Real) -> Real:
+    """A variance that is what a subtraction has left `of` a larger one.
+
+    0 where that is no more than rounding; NaN where it is below 0 by more: no data have such moments.
+    """
+    rounding = _ROUNDING * np.abs(of)
+    return np.where(variance > rounding, variance, np.where(variance >= -rounding, 0.0, np.nan))[()]
+
+
+def finite(value: Real) -> Real:
+    """The value; NaN where it is infinite."""
+    return np.where(np.isfinite(value), value, np.nan)[()]
 
 
 def number(value: Real) -> float | None:

@@ -17,11 +17,17 @@ from stats.errors import StatsError
 Sides = Literal[1, 2]
 
 _TINY = 1e-290  # below, a tail is computed as a logarithm
+_NEAR_NORMAL = (
+    1e-4  # t^2 / df, below which the continued fraction loses digits and the expansion has them all
+)
 _LN10 = math.log(10)
 
 
 class Reference(Protocol):
-    """The law of a standardised difference when there is none."""
+    """The law of a standardised difference when there is none.
+
+    NaN where the statistic, the level or the law itself is not defined.
+    """
 
     def critical(self, alpha: Real, sides: Sides = 2) -> Real:
         """The value at and above which (in absolute value for two sides) a test at level alpha rejects."""
@@ -58,7 +64,7 @@ class StudentT:
         normal = np.isinf(df)
         tail = special.stdtr(np.where(normal, 1.0, df), at)
         small = ~normal & (tail <= _TINY)
-        found = np.where(normal, special.log_ndtr(at), np.log(np.where(tail > 0, tail, 1.0)))
+        found = np.where(normal, special.log_ndtr(at), np.log(np.where(small, 1.0, tail)))
         if small.any():
             found[small] = [
                 _log_t_tail(float(x), float(d)) for x, d in zip(at[small], df[small], strict=True)
@@ -88,11 +94,12 @@ class NormalMixture:
     effects in standard deviations). One-sided: Waudby-Smith and others 2024, (134).
 
     Args:
-        ratio: tau^2 / V.
+        ratio: tau^2 / V, not negative.
         df: degrees of freedom.
     """
 
     def __init__(self, ratio: Real, df: Real = math.inf) -> None:
+        ratio = np.where(np.less(ratio, 0), math.nan, ratio)[()]
         self._root = np.log1p(ratio) / 2  # logarithm of sqrt((V + tau^2) / V)
         with np.errstate(divide="ignore"):
             self._share = 1 / (1 + np.divide(1.0, ratio))  # tau^2 / (V + tau^2)
@@ -134,7 +141,7 @@ class NormalMixture:
         with np.errstate(divide="ignore"):
             left = np.expm1(-2 * gain / (finite + 1))
             reached = left + self._share
-            student = np.where(reached > 0, -finite * left / np.where(reached > 0, reached, 1.0), math.inf)
+            student = np.where(reached <= 0, math.inf, -finite * left / np.where(reached > 0, reached, 1.0))
             square = np.where(np.isinf(self.df), np.divide(2 * gain, self._share), student)
         found: Real = np.sqrt(square)[()]
         return found
@@ -191,9 +198,14 @@ def _log_t_tail(at: float, df: float) -> float:
 
     With x = df / (df + t^2) the tail is I_x(df/2, 1/2) / 2; DLMF 8.17.22, evaluated by Lentz's method.
     """
-    a, b, x = df / 2, 0.5, df / (df + at * at)
-    front = -a * math.log1p(at * at / df) + b * math.log(at * at / (df + at * at)) - math.log(a)
-    front -= float(special.betaln(a, b))
+    root = -at / math.sqrt(df)
+    if math.isinf(root):
+        return -math.inf
+    if root * root < _NEAR_NORMAL:
+        return float(special.log_ndtr(-_normal_quantile(root, df)))
+    whole = math.hypot(1, root)  # its square is 1 + t^2 / df, and x the inverse of that
+    a, b, x = df / 2, 0.5, whole**-2
+    front = -df * math.log(whole) + math.log(root / whole) - math.log(a) - float(special.betaln(a, b))
     tiny, value, c, d = 1e-300, 1.0, 1.0, 0.0
     for step in range(1, 10_000):
         m = step // 2
@@ -207,3 +219,14 @@ def _log_t_tail(at: float, df: float) -> float:
         if abs(c * d - 1) < 1e-15:  # noqa: PLR2004 - a double's last bits
             break
     return front - math.log(value) - math.log(2)
+
+
+def _normal_quantile(root: float, df: float) -> float:
+    """The normal quantile with the tail of t = root x sqrt(df), for t^2 far below df.
+
+    Hill 1970, "Algorithm 395: Student's t-distribution", Communications of the ACM 13:617.
+    """
+    a = df - 0.5
+    b, square = 48 * a * a, a * math.log1p(root * root)
+    top = ((-0.4 * square - 3.3) * square - 24) * square - 85.5
+    return ((top / (0.8 * square * square + 100 + b) + square + 3) / b + 1) * math.sqrt(square)

@@ -36,6 +36,7 @@ from stats.blocks import Block, Solver, dot, quadratic
 from stats.contrasts import A, Contrast, reduction, satterthwaite
 from stats.errors import StatsError
 from stats.moments import Moments
+from stats.numerics import quiet, remainder
 
 Estimand = Literal["population", "sample"]
 Errors = Literal["hc2", "hc3"]
@@ -82,11 +83,12 @@ def lin(variant: A, baseline: A, *, estimand: Estimand = "population") -> Contra
     return _contrast("lin", blocks, [_of_moments(block, _centre(blocks)) for block in blocks], estimand)
 
 
+@quiet
 def _of_moments(block: Block, centre: Numbers) -> _Fit:
     solver = Solver.of(block.xx)
     slope, apart = solver.solve(block.yx), block.x - centre
     df = block.n - 1 - solver.rank
-    left = np.maximum(block.yy - dot(slope, block.yx), 0.0) * (block.n - 1)
+    left = remainder(block.yy - dot(slope, block.yx), block.yy) * (block.n - 1)
     residual = left / np.where(df > 0, df, math.nan)
     return _Fit(
         block.y - dot(slope, apart),
@@ -169,7 +171,7 @@ def ancova(variant: A, baseline: A) -> Contrast:
     xx = np.add(*(df[..., None, None] * block.xx for df, block in pairs)) / within[..., None, None]
     solver = Solver.of(xx)
     slope, df = solver.solve(yx), within - solver.rank
-    residual = np.maximum(yy - dot(slope, yx), 0.0) * within / np.where(df > 0, df, math.nan)
+    residual = remainder(yy - dot(slope, yx), yy) * within / np.where(df > 0, df, math.nan)
     apart = [block.x - _centre(blocks) for block in blocks]
     shared = quadratic(slope, _centre_variance(blocks))
     v, b = (
@@ -218,9 +220,14 @@ def _centre_variance(blocks: Sequence[Block]) -> Numbers:
 
 
 def _with_reduction(contrast: Contrast, blocks: Sequence[Block]) -> Contrast:
+    """With what was achieved; without variances where that is everything, but for rounding."""
     plain = np.add(*(block.yy / block.n for block in blocks))
+    left = remainder(contrast.variance_against(1.0), plain)
     return msgspec.structs.replace(
-        contrast, variance_reduction=reduction(contrast.variance_against(1.0), plain)
+        contrast,
+        var_variant=np.where(left > 0, contrast.var_variant, math.nan)[()],
+        var_baseline=np.where(left > 0, contrast.var_baseline, math.nan)[()],
+        variance_reduction=reduction(left, plain),
     )
 
 

@@ -18,6 +18,7 @@ from stats.arrays import Numbers
 from stats.contrasts import Contrast, reduction, satterthwaite
 from stats.errors import StatsError
 from stats.moments import Moments
+from stats.numerics import remainder
 
 Kind = Literal["proportion", "mean", "ratio"]
 Stratum = tuple[Moments, Moments]  # variant, baseline
@@ -100,7 +101,8 @@ def _stratified(cells: Sequence[Stratum], kind: Kind) -> Contrast:
     within = units * (np.square(share)[:, None] / n)[..., None, None]
     estimates, slopes = _ratios(total) if kind == "ratio" else (total[:, 0], np.ones_like(total))
     joint = np.einsum("ac,acbd,bd->ab", slopes, between, slopes)
-    own = np.einsum("ac,kacd,ad->ka", slopes, within, slopes)  # of each stratum and arm
+    size = np.einsum("ac,kacc,ac->ka", slopes, within, slopes)
+    own = np.asarray(remainder(np.einsum("ac,kacd,ad->ka", slopes, within, slopes), size))  # stratum, arm
     variances = own.sum(axis=0) + np.diag(joint)
     df = [(float(part), float(units - 1)) for part, units in zip(own.ravel(), n.ravel(), strict=True)]
     return Contrast(

@@ -324,8 +324,9 @@ def pairs(tests: Sequence[Headlines]) -> np.ndarray:
 
 
 def unpooled(x: np.ndarray, n: np.ndarray, y: np.ndarray, m: np.ndarray) -> Bulk:
-    """Wald's test and interval from counts."""
+    """Wald's test and interval from counts; neither where nothing varies."""
     error = np.sqrt(x * (n - x) / n**3 + y * (m - y) / m**3)
+    error = np.where(error > 0, error, np.nan)
     estimate = x / n - y / m
     half = scipy_stats.norm.isf(ALPHA / 2) * error
     nothing = inference.Interval(np.full_like(x, np.nan), np.full_like(x, np.nan))
