@@ -530,14 +530,16 @@ def test_values_in_another_unit_change_only_what_has_a_unit(pair, horizon, scale
 @SOME
 @given(pair=PAIRS, horizon=HORIZONS)
 def test_what_has_no_units_changes_nothing_elsewhere(pair, horizon):
-    """A segment no one is in, and an arm no one was sent to; the family of tests is the plan's."""
+    """A segment no one is in, and an arm no one was sent to; both count in their own family of tests."""
     plan = msgspec.structs.replace(PLAN, horizon=horizon)
     cells = cells_of(dict(zip("BA", pair, strict=True)))
     nobody = Moments.from_columns([], [], [])
-    empty = [Cell(metric="spend", variant=name, segment="stratum=none", moments=nobody) for name in "AB"]
     before = rows_of(plan, cells)
-    after = rows_of(plan, [*empty, *cells])
-    assert tuple(row for row in after if row.segment != "stratum=none") == before
+    for segment in ("device=none", "stratum=none"):
+        empty = [Cell(metric="spend", variant=name, segment=segment, moments=nobody) for name in "AB"]
+        after = [row for row in rows_of(plan, [*empty, *cells]) if row.segment != segment]
+        assert [*map(unadjusted, after)] == [*map(unadjusted, before)]
+        assert segment == "stratum=none" or after == [*before]
     more = msgspec.structs.replace(plan, variants=("A", "C", "B"), weights={"A": 1.0, "B": 1.0, "C": 0.0})
     found = rows_of(more, cells)
     assert tuple(map(unadjusted, (row for row in found if row.variant != "C"))) == tuple(
