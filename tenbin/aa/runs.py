@@ -7,26 +7,24 @@ the log's mean beforehand, so that no digits cancel.
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from stats import contrasts, inference
 from stats.arrays import Codes, Numbers
-from stats.boundaries import spending_boundary
 from stats.contrasts import Contrast
 from stats.exact import FEW
 from stats.moments import Stack
 from stats.numerics import quiet
 from stats.proportions import Counts, score_statistic
 from stats.references import ConfidenceSequence, StudentT, p_value
-from stats.spending import OBrienFleming, increments
+from stats.sequential import GroupSequential
 from stats.srm import sample_ratio
 from tenbin.aa.assign import arms_by_run
 from tenbin.aa.log import Flags, Log, LoggedMetric
 
 LOOKS = 10  # equally spaced over the units, in the log's order
-_SIDES: Literal[2] = 2
 
 
 class Analysed(NamedTuple):
@@ -157,6 +155,7 @@ def _test(
         score = score_statistic(Counts.of(*(_last(arm) for arm in arms)))
         z = np.where(few[:, -1], score, z)
         p = np.where(few[:, -1], p_value(StudentT().log10_p(score)), p)
+    df = np.broadcast_to(contrast.df, statistic.shape)
     pair = (weights[variant] + weights[0]) / math.fsum(weights)
     sequence = ConfidenceSequence(arms[0].n + arms[1].n, tuned_for=seen[-1] * pair, alpha=alpha)
     return Analysed(
@@ -165,7 +164,7 @@ def _test(
         z=z,
         p_value=p,
         sequence=_ever(np.abs(statistic) >= sequence.critical(alpha)),
-        group_sequential=_ever(np.abs(statistic) >= _boundary(seen, alpha)),
+        group_sequential=_ever(np.abs(statistic) >= _boundary(seen, alpha, df)),
     )
 
 
@@ -206,8 +205,11 @@ def _last(arm: Stack) -> Stack:
     )
 
 
-def _boundary(seen: Codes, alpha: float) -> Numbers:
-    """Critical values at the looks: O'Brien and Fleming's spending by Lan and DeMets."""
-    shares = (seen / seen[-1]).tolist()
-    steps = increments(OBrienFleming(), alpha / _SIDES, seen.tolist(), shares)
-    return spending_boundary(seen.astype(np.float64), steps, _SIDES)
+def _boundary(seen: Codes, alpha: float, df: Numbers) -> Numbers:
+    """Critical values at the looks, spending as O'Brien and Fleming would; df and they are (runs, looks)."""
+    units, shares = seen.tolist(), (seen / seen[-1]).tolist()
+    found = np.empty(df.shape)
+    for look in range(1, len(units) + 1):
+        law = GroupSequential(units[:look], shares[:look], df=df[:, look - 1])
+        found[:, look - 1] = law.critical(alpha)
+    return found

@@ -13,6 +13,10 @@ from typer.testing import CliRunner, Result
 
 from metrics.model import Metric
 from stats import contrasts
+from stats.inference import statistic
+from stats.moments import Moments
+from stats.references import ConfidenceSequence
+from stats.sequential import GroupSequential
 from tenbin.aa import runs as aa_runs
 from tenbin.aa.assign import arms_by_run, salts
 from tenbin.aa.file import read_file
@@ -26,13 +30,14 @@ from tests.metrics.conftest import Bench, make_experiment
 from tests.support import DATA, globox_workspace
 
 USERS, VISITS = 1_500, 4
+COLUMNS = "user,pages,bought,spent,before,rare"
 METRICS = ("--conversion", "bought", "--mean", "pages", "--revenue", "spent", "--ratio", "spent/pages")
 REQUEST = Request(
     variant=None,
     unit="user",
     metrics=(
         MetricOption("conversion", "bought"), MetricOption("mean", "pages"), MetricOption("revenue", "spent"),
-        MetricOption("ratio", "spent/pages"),
+        MetricOption("ratio", "spent/pages"), MetricOption("conversion", "rare"),
     ),
     covariates=("spent=before",),
 )  # fmt: skip
@@ -74,14 +79,21 @@ def write(path: Path, header: str, rows) -> Path:
 def visits() -> list[list]:
     """Several visits of each user, who differ: some look at much and spend much."""
     draw = np.random.default_rng(11)
-    taste = draw.gamma(2, 1, USERS)
-    rows = []
+    taste, rare = draw.gamma(2, 1, USERS), (np.arange(USERS) % 40 == 3).astype(int)
+    before, rows = taste.round(3), []
     for _ in range(VISITS):
         pages = 1 + draw.poisson(3 * taste)
         bought = draw.random(USERS) < np.minimum(0.15 * taste, 0.9)
         spent = bought * draw.gamma(3, 10, USERS).round(2)
         rows += [
-            [f"ユーザー{user}", pages[user], int(bought[user]), spent[user], round(taste[user], 3)]
+            [
+                f"ユーザー{user}",
+                pages[user],
+                int(bought[user]),
+                spent[user],
+                before[user],
+                rare[user],
+            ]
             for user in range(USERS)
         ]
     return rows
@@ -89,7 +101,7 @@ def visits() -> list[list]:
 
 @pytest.fixture(scope="module")
 def log_file(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("aa") / "visits.csv", "user,pages,bought,spent,before", visits())
+    return write(tmp_path_factory.mktemp("aa") / "visits.csv", COLUMNS, visits())
 
 
 def verdicts(found: dict) -> dict[str, str]:
@@ -111,14 +123,14 @@ def test_arms_are_those_of_the_sdks_bucketing():
 
 
 def test_every_run_says_what_analyze_says_of_the_same_arms(log_file, tmp_path):
-    """Conversion, mean, covariate, ratio and sample ratio, three arms, units of several rows."""
+    """Conversions, some few, mean, covariate, ratio and sample ratio; three arms, several rows of a unit."""
     weights = (2.0, 1.0, 1.0)
     log = read_file(log_file, REQUEST)
     found = simulate(log, weights, runs=2, seed=3, alpha=0.05)
     *_, arms = arms_by_run(log.ids, weights, runs=2, seed=3)
     of = dict(zip(log.ids, arms, strict=True))
     rows = [[*row, "ABC"[of[row[0]]]] for row in visits()]
-    path = write(tmp_path / "assigned.csv", "user,pages,bought,spent,before,arm", rows)
+    path = write(tmp_path / "assigned.csv", f"{COLUMNS},arm", rows)
     request = msgspec.structs.replace(REQUEST, variant="arm", control="A", weights="A=2,B=1,C=1")
     said = analyze_file(path, request).analysis
     headlines = {
@@ -128,8 +140,30 @@ def test_every_run_says_what_analyze_says_of_the_same_arms(log_file, tmp_path):
     }
     ours = {(each.metric.name, " BC"[each.variant]): each.p_value[1] for each in found.analysed}
     assert ours == pytest.approx(headlines, rel=1e-8)
-    assert len(ours) == 8
+    assert len(ours) == 10
     assert found.srm_p_value[1] == pytest.approx(said.srm.p_value, rel=1e-12)
+
+
+def test_the_looks_are_those_of_the_engine(log_file):
+    """Whether any look rejects, from the units and their arms anew."""
+    log = read_file(log_file, REQUEST)
+    found = simulate(log, (1, 1), runs=40, seed=9, alpha=0.3)
+    pages = next(each for each in found.analysed if each.metric.name == "pages")
+    (column,) = pages.metric.columns
+    seen = [USERS * look // 10 for look in range(1, 11)]
+    crossed = []
+    for ids in arms_by_run(log.ids, (1, 1), runs=40, seed=9):
+        arms, z, bound = ids[log.of], [], []
+        for look, n in enumerate(seen, 1):
+            v, b = (Moments.from_columns(column[:n][arms[:n] == arm]) for arm in (1, 0))
+            contrast = contrasts.difference_of_means(v, b)
+            z.append(abs(statistic(contrast)))
+            law = GroupSequential(seen[:look], [n / USERS for n in seen[:look]], df=contrast.df)
+            sequence = ConfidenceSequence(n, tuned_for=USERS, alpha=0.3)
+            bound.append((law.critical(0.3), sequence.critical(0.3)))
+        crossed.append((np.array(z)[:, None] >= bound).any(axis=0))
+    assert np.array_equal(np.stack([pages.group_sequential, pages.sequence], axis=1), crossed)
+    assert 0 < np.sum(pages.sequence) < np.sum(pages.group_sequential) < 40
 
 
 def test_the_seed_decides(log_file, aa):
@@ -249,7 +283,7 @@ def test_a_bias_in_one_direction(log_file, answer, monkeypatch):
 
 def test_peeking_at_a_fixed_boundary(log_file, answer, monkeypatch):
     """Ten looks at 1.96 find something in 19.3 % of A/A tests (Armitage, McPherson, Rowe 1969)."""
-    monkeypatch.setattr(aa_runs, "_boundary", lambda seen, _: np.full(len(seen), 1.959964))
+    monkeypatch.setattr(aa_runs, "_boundary", lambda seen, *_: np.full(len(seen), 1.959964))
     (found,) = answer(log_file, "--unit", "user", "--mean", "pages", "--runs", 1_000)["metrics"]
     assert found["group_sequential"]["rate"] == pytest.approx(0.193, abs=3 * 0.0125)
     assert found["group_sequential"]["rate"] > found["group_sequential"]["upper"]
