@@ -16,12 +16,13 @@ from stats.arrays import Numbers, Real
 from stats.bayes import Losses
 from stats.errors import StatsError
 from stats.inference import Interval
-from stats.numerics import bisect, level, panels, quiet
+from stats.numerics import level, panels, quiet
 
 _NODES = 256  # per panel: logits of small counts have long tails
 _DROP = 37.0  # a density is left out where it is below e^-37 (1e-16) of its peak
 _WIDEST = 200.0  # in logits, from a density's peak to where it is left out at the latest
-_HALVINGS = 40  # of a bisection for the end of a window, which need not be exact
+_STEPS = 60  # at most, to the end of a window; about 20 at 10^12 units
+_NEAR = 0.01  # of a window's half, as near to its end as it needs to be
 _CLOSE = 1e-15
 
 
@@ -162,25 +163,34 @@ class _Beta(NamedTuple):
         return np.where(a < b, rare, frequent)
 
     def below(self, x: Numbers) -> Numbers:
-        p, q = special.expit(x), special.expit(-x)
-        found: Numbers = np.where(
-            x < 0, special.betainc(self.a, self.b, p), special.betaincc(self.b, self.a, q)
-        )
-        return found
+        return _by_side(x, special.betainc, special.betaincc, self)
 
     def above(self, x: Numbers) -> Numbers:
-        p, q = special.expit(x), special.expit(-x)
-        found: Numbers = np.where(
-            x < 0, special.betaincc(self.a, self.b, p), special.betainc(self.b, self.a, q)
-        )
-        return found
+        return _by_side(x, special.betaincc, special.betainc, self)
 
     def window(self) -> Numbers:
-        """The two logits between which the density is not negligible, on the last axis."""
+        """The two logits between which the density is not negligible, on the last axis.
+
+        Newton's steps from outside: as the log-density is concave they never go too far, and where they are
+        left off the window is a little wide.
+        """
         peak = np.log(self.a / self.b)
-        low = bisect(lambda x: self.log_density(x) + _DROP, peak - _WIDEST, peak, halvings=_HALVINGS)
-        high = bisect(lambda x: -_DROP - self.log_density(x), peak, peak + _WIDEST, halvings=_HALVINGS)
-        return np.concatenate([low, high], axis=-1)
+        ends: Numbers = peak + np.array([-_WIDEST, _WIDEST])
+        for _ in range(_STEPS):
+            slope = self.a - (self.a + self.b) * special.expit(ends)
+            step = (self.log_density(ends) + _DROP) / slope
+            ends = ends - step
+            if not (np.abs(step) > _NEAR * np.abs(ends - peak)).any():
+                break
+        return ends
+
+
+def _by_side(x: Numbers, left: np.ufunc, right: np.ufunc, law: _Beta) -> Numbers:
+    """A tail at logits: from p below the middle, from 1 - p above it; each is slow where it is not needed."""
+    found = np.full(np.broadcast_shapes(x.shape, law.a.shape), math.nan)
+    left(law.a, law.b, special.expit(x), out=found, where=x < 0)
+    right(law.b, law.a, special.expit(-x), out=found, where=x >= 0)
+    return found
 
 
 def _shifted(x: Numbers, shift: Numbers) -> Numbers:
