@@ -13,7 +13,7 @@ export UV_PYTHON_DOWNLOADS := never
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export DAGSTER_DISABLE_TELEMETRY := yes
 
-.PHONY: help demo test test-fast test-full up lint format bench lock clean
+.PHONY: help demo test test-fast test-full up lint format bench calibrate lock clean
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ format: $(VENV)/dev  ## Let ruff write what it can
 
 bench: $(VENV)/dev  ## Each claim of speed beside the peer it names
 	@$(BIN)/python -m benchmarks
+
+calibrate: $(VENV)/dev  ## How often every method errs, simulated: docs/calibration.md (minutes)
+	@$(BIN)/python -m benchmarks.calibration
 
 lock: $(BIN)/uv  ## Resolve the dependencies anew
 	@common="--quiet --upgrade --generate-hashes --universal --no-strip-extras --no-header --no-annotate --python-version 3.11 pyproject.toml sdk/pyproject.toml --group build"; \
