@@ -39,6 +39,7 @@ FEW_ADJUSTED = 30  # units of an arm per covariate, below which CUPED's interval
 FEW_RATIO = 50  # effective units of an arm, below which that of a ratio is
 FEW_UNKNOWN = 30  # units of an arm, below which nothing is known of a measure that may be negative
 FEW_BEYOND = 30  # values of an arm on the shorter side of a quantile, below which its error is not known
+FEW_CR1 = 40  # effective clusters of an arm, below which CR1 is too short
 _CR2_CLUSTERS, _CR2_APART = 8, 3  # effective clusters, and how many times as many the other arm has
 
 _Z = 1.959963984540054
@@ -46,7 +47,9 @@ _DENSITY = math.exp(-_Z * _Z / 2) / math.sqrt(2 * math.pi)
 _STUDENTISED = (2 * _Z * _Z + 1) * _DENSITY / 6
 _SCORE = (_Z * _Z - 1) * _DENSITY / 6
 _QUANTILE = 0.17  # what unequal arms move a quantile's tails by, times the root of the values beyond it
-_SHIFT = 0.004  # of a tail of 0.025; off is 0.005, and the skewness is rather underestimated
+_SHIFT = 0.003  # of a tail of 0.025; off is 0.005, and the skewness is rather underestimated
+_NOISE = 40  # standard errors that a baseline is away from 0, below which the linear delta method is lopsided
+_APART = 2  # times as many units in one arm as in the other, from which analysis of covariance is off
 _SPREAD = 0.5  # cv below which a measure that is never negative need not be skewed
 _DRIFT = 2.80  # z at 5 % plus z at 80 % power: of an effect worth planning for
 _LARGEST_LIFT = 1.0
@@ -59,25 +62,30 @@ def doubts(
 
     - `few_conversions`: z_unpooled with fewer than 30 units with or without a conversion in an arm. It errs
       up to 9.7 % at a nominal 5 %; the method that `exact.choose` names does not.
-    - `unequal_arms`: proportions whose tails are moved by more than 0.4 points, since a small arm has few
+    - `unequal_arms`: proportions whose tails are moved by more than 0.3 points, since a small arm has few
       conversions: 5.7 % / 1.1 % for z_unpooled with 10 of 1,000 against 10,000 units, still 3.3 % / 1.9 %
-      with 100.
+      with 100. Also analysis of covariance where one arm has twice the units of the other: its one variance
+      is off where an effect changes the spread (7.6 % with 50 against 500 units and a lift of 12 %).
     - `heavy_tail`: means and ratios whose tails are moved so, without an effect or with one that 80 % power
       is planned for: 8.7 % / 0.5 % for an exponential measure with 10 against 100 units, 3.0 % / 2.0 % at
       the difference with 100 each, 2.6 % / 2.5 % with 1,000 each.
     - `small_sample`: ratios with fewer than 50 effective units in an arm, n / (1 + cv^2 of the denominator):
       8.3 % with 10 units, 6.5 % with 30, 5.4 % with 100. Also any measure that may be negative with fewer
       than 30 units: nothing bounds its skewness.
-    - `few_clusters`: as `clusters.few_clusters` for the delta method and CR1 (6.8 % and 9.6 % with 5 each,
-      5.4 % and 5.6 % with 30); for CR2 fewer than 8 effective clusters against three times as many (6.6 %).
+    - `few_clusters`: fewer than 20 effective clusters in an arm for the delta method (7 % with 5 clusters in
+      each, 6.3 % with 10, 5.5 % with 30), fewer than 40 for CR1, which takes its degrees of freedom from both
+      arms (10 %, 7.2 %, 5.8 %); for CR2 fewer than 8 against three times as many (6.7 % with 5 against 50).
     - `few_units_for_adjustment`: CUPED with fewer than 30 units per covariate in an arm. Its coefficients are
       fitted to the same units: 6.1 % with 10, 5.5 % with 20, 5.3 % with 50; with four covariates 6.6 % with
       30, 5.4 % with 120.
+    - `noisy_baseline`: the linear delta method where the baseline's mean is less than 40 standard errors from
+      0: 4.1 % / 0.9 % at 10 of them, 3.6 % / 1.5 % at 16. Fieller's interval has 2.5 % on either side.
 
     Args:
         kind: of the metric.
         method: the contrast's: welch_t, z_unpooled, miettinen_nurminen, barnard, delta, cuped, lin, ancova,
-            cluster_delta, cluster_cr1, cluster_cr2, post_stratified.
+            cluster_delta, cluster_cr1, cluster_cr2, post_stratified; or the lift's, linear_delta or
+            normal_posterior.
         variant: what the method compared: the measure (of a ratio or of clusters: numerator or total, then
             denominator or size), then its covariates.
         baseline: the same columns.
@@ -97,7 +105,7 @@ def quantile_doubts(q: float, n: Real, m: Real) -> tuple[str, ...]:
 
     `few_beyond_quantile`: an arm has fewer than 30 values on the shorter side of its quantile, whose error is
     then read off too few (the median of 30 values errs 3.8 %, the 99th percentile of 500 1.0 %), or so few
-    for arms of unequal size that the tails are moved by more than 0.4 points (4.4 % / 0.9 % for the 90th
+    for arms of unequal size that the tails are moved by more than 0.3 points (4.4 % / 0.9 % for the 90th
     percentile of 100 against 1,000 values, 3.9 % / 1.9 % of 1,000 against 10,000).
     """
     return ("few_beyond_quantile",) if quantile_doubtful(q, n, m) else ()
@@ -120,6 +128,12 @@ def doubtful(
         covariates = len(variant.mean) - (2 if kind == "ratio" else 1)
         fewest = np.minimum(variant.n, baseline.n)
         found["few_units_for_adjustment"] = fewest < FEW_ADJUSTED * covariates
+    if method == "ancova":
+        found["unequal_arms"] = np.maximum(variant.n, baseline.n) >= _APART * np.minimum(
+            variant.n, baseline.n
+        )
+    if method in {"linear_delta", "normal_posterior"}:
+        found["noisy_baseline"] = _noise(kind, baseline) < _NOISE
     return found
 
 
@@ -133,10 +147,11 @@ def quantile_doubtful(q: float, n: Real, m: Real) -> Flags:
 
 
 def _few_clusters(method: str, variant: A, baseline: A) -> Flags:
-    if method != "cluster_cr2":
-        return clusters.few_clusters(variant, baseline)
     v, b = clusters.effective_clusters(variant), clusters.effective_clusters(baseline)
     fewest, most = np.minimum(v, b), np.maximum(v, b)
+    if method != "cluster_cr2":
+        few: Flags = np.logical_not(fewest >= (FEW_CR1 if method == "cluster_cr1" else clusters.FEW))
+        return few
     found: Flags = (fewest < _CR2_CLUSTERS) & (most >= _CR2_APART * fewest)
     return found
 
@@ -146,7 +161,7 @@ def _of_proportions(method: str, variant: A, baseline: A) -> Mapping[str, Flags]
     x, y = n * variant.mean[0], m * baseline.mean[0]
     pooled = (x + y) / (n + m)
     skewness = (1 - 2 * pooled) / np.sqrt(pooled * (1 - pooled))
-    slope = _STUDENTISED if method in {"z_unpooled", "cuped", "post_stratified"} else _SCORE
+    slope = _SCORE if method in {"miettinen_nurminen", "barnard"} else _STUDENTISED
     exact = method == "barnard"  # keeps its level on either side
     unequal = np.abs(slope * skewness * _unequal(n, m)) > _SHIFT
     fewest = np.minimum(np.minimum(x, n - x), np.minimum(y, m - y))
@@ -165,6 +180,13 @@ def _heavy_tail(kind: Kind, variant: A, baseline: A) -> Flags:
     lift = np.minimum(_DRIFT * error * np.sqrt(1 / n + 1 / m), _LARGEST_LIFT)
     moved = np.maximum(np.abs(_unequal(n, m)), np.abs(_unequal(n, m, 1 + lift)))
     found: Flags = (spread >= _SPREAD) & (_STUDENTISED * 2 * spread * moved > _SHIFT)
+    return found
+
+
+def _noise(kind: Kind, baseline: A) -> Real:
+    """How many standard errors the baseline's mean is away from 0."""
+    arm = linearised(baseline) if kind == "ratio" else baseline
+    found: Real = np.abs(arm.mean[0]) / np.sqrt(arm.cov[0][0] / arm.n)
     return found
 
 

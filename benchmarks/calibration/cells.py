@@ -16,7 +16,7 @@ from benchmarks.calibration import methods, worlds
 from benchmarks.calibration.methods import ALPHA, Method, Reading
 from benchmarks.calibration.tally import Found
 from benchmarks.calibration.worlds import ClusterWorld, StrataWorld, World
-from stats import contrasts
+from stats import contrasts, lifts
 from stats.arrays import Numbers, Real
 from stats.bayes import DEFAULT, Prior, difference_posterior, lift_posterior
 from stats.contrasts import Contrast
@@ -96,7 +96,8 @@ def compared(method: str, null: Reading, changed: Reading, truth: Truth) -> Iter
 
 def warned(method: str, kind: Kind, variant: Stack, baseline: Stack, *, non_negative: bool = True) -> Found:
     """Whether the engine doubts an A/B test; a method's name may say more than what the engine calls it."""
-    engine = method.split(" ", maxsplit=1)[0].rstrip(",")
+    words = method.replace(",", "").split(" ")
+    engine = words[-1] if words[-1] in lifts.RELATIVE else words[0]
     found = doubtful(kind, engine, variant, baseline, non_negative=non_negative)
     return method, "warned", np.any([*np.broadcast_arrays(*found.values())], axis=0) + 0 * variant.n
 

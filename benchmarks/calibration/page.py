@@ -6,36 +6,37 @@ from benchmarks.calibration.run import Row
 from benchmarks.calibration.sections import SECTIONS, Column, Section
 from benchmarks.calibration.tally import ERRORS, TOLERANCE
 
+_LEAST_SHOWN = 0.005  # of a plain column, which is shown in whole per cent
 _OFF = ("too many", "lopsided")
 _INTRODUCTION = """\
 # Calibration
 
-How often the statistics err, measured: every method of the engine on simulated experiments whose truth is
-known. `make calibrate` writes this page and its plot, {runs:,} runs a cell, seed {seed};
-`tests/stats/test_calibration.py` is a shorter version that can fail. The simulation calls the engine's own
-functions.
+How often the statistics err, measured: every method of the engine on simulated experiments whose truth
+is known. `make calibrate` writes this page and its plot, {runs:,} runs a cell, seed {seed};
+`tests/stats/test_calibration.py` is a shorter version that can fail. The simulation calls the engine's
+own functions.
 
 ![Every rate that is promised to be 5 %, one dot per method and world](calibration.svg)
 
 ## How to read it
 
-Rates are in per cent. `5.02 ± 0.15 (2.49 / 2.53)` is the rate with its Monte-Carlo standard error and, in
-brackets, what of it lies on either side: tests that find the variant worse / better, intervals that lie
-below / above the truth. 5 % are promised, 2.5 % on each side.
+Rates are in per cent. `5.02 ± 0.15 (2.49 / 2.53)` is the rate with its Monte-Carlo standard error and,
+in brackets, what of it lies on either side: tests that find the variant worse / better, intervals that
+lie below / above the truth. 5 % are promised, 2.5 % on each side.
 
 - **false positives**: A/A tests that are significant.
-- **difference missed**, **lift missed**: A/B tests whose 95 % interval leaves out the truth; coverage is
-  what is left of 100. The lift is the one that a z-test finds in 80 % of the runs, at most +100 %, unless
-  the size column says another.
-- **power**: A/B tests that find the increase. **warned**: A/B tests in which the engine says that it has
-  doubts ([reasons](results.md#statuses-and-reasons)). **no result**: runs in which the method says nothing,
-  which count in no other column but power.
+- **difference missed**, **lift missed**: A/B tests whose 95 % interval leaves out the truth; coverage
+  is what is left of 100. The lift is the one that a z-test finds in 80 % of the runs, at most +100 %,
+  unless the size column says another.
+- **power**: A/B tests that find the increase. **warned**: A/B tests in which the engine says that it
+  has doubts ([reasons](results.md#statuses-and-reasons)). **no result**: runs in which the method says
+  nothing, which count in no other column but power.
 
-The last column judges. **right**: within {tolerance:.0%} of what is promised (Cochran's criterion: 4 to 6 %
-for 5 %, 2 to 3 % on a side), or within {errors:g} Monte-Carlo standard errors. **too many**: more errors
-than that. **lopsided**: the total may be right, but more than 3 % are on one side. *cautious*: fewer
-errors, so intervals longer than need be. Methods marked *(wrong)* are mistakes that others make, for
-contrast.
+The last column judges. **right**: within {tolerance:.0%} of what is promised (Cochran's criterion: 4 to
+6 % for 5 %, 2 to 3 % on a side), or within {errors:g} Monte-Carlo standard errors. **too many**: more
+errors than that. **lopsided**: the total may be right, but more than 3 % are on one side. *cautious*:
+fewer errors, so intervals longer than need be. Methods marked *(wrong)* are mistakes that others make,
+for contrast.
 """
 
 
@@ -67,7 +68,7 @@ def _section(section: Section, rows: Sequence[Row]) -> Iterator[str]:
 
 def _shows(row: Row, column: Column) -> bool:
     rate = row.rate(column)
-    return rate is not None and rate.value > 0
+    return rate is not None and (column.kind != "plain" or rate.value >= _LEAST_SHOWN)
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -111,7 +112,9 @@ def _doubts(rows: Sequence[Row]) -> Iterator[str]:
 
 Of {len(engine)} rows below that can carry a warning {len(off)} are off, and the engine warns of {
         len(off) - len(missed)
-    } of them in most runs. It knows the moments of its own experiment only, so it can be wrong.
+    } of them in most runs. It knows the moments of its own experiment only, so it
+can be wrong. It does not look for what whole numbers do to small tables of conversions, nor warn where
+methods are merely cautious.
 """
     yield from _listed("Off, and not warned of in most runs:", missed)
     yield from _listed("Warned of in most runs, and right or cautious in this world:", needless)

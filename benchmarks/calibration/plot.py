@@ -9,7 +9,7 @@ from benchmarks.calibration.sections import SECTIONS, Column, Section
 from benchmarks.calibration.tally import TOLERANCE
 
 _WIDTH, _LEFT, _RIGHT, _TOP = 860, 230, 20, 60
-_STEP, _PAD = 5, 7  # between dots and around a lane
+_STEP, _DEEPEST, _PAD = 5, 60, 7  # between dots, of a lane, and around it
 _LARGEST = 0.15  # dots beyond stand at the edge
 _COLOURS = {"right": "#1a7f5a", "cautious": "#3b6fb6", "lopsided": "#b26a00", "too many": "#c22f2f"}
 
@@ -39,7 +39,7 @@ def plot(rows: Sequence[Row]) -> str:
 
 
 def _lane_height(rows: Sequence[Row]) -> int:
-    return _STEP * len(rows) + 2 * _PAD
+    return min(_STEP * len(rows), _DEEPEST) + 2 * _PAD
 
 
 def _x(rate: float) -> float:
@@ -72,8 +72,9 @@ def _lane(section: Section, column: Column, rows: Sequence[Row], top: int, *, sh
         yield f'<rect y="{top}" width="{_WIDTH}" height="{high}" fill="#000" fill-opacity="0.035"/>'
     label = html.escape(f"{section.title}: {column.header}")
     yield f'<text x="{_LEFT - 10}" y="{top + high / 2 + 4:.1f}" text-anchor="end">{label}</text>'
+    step = (high - 2 * _PAD) / len(rows)
     for place, row in enumerate(rows):
-        yield from _dot(row, column, top + _PAD + _STEP * (place + 0.5))
+        yield from _dot(row, column, top + _PAD + step * (place + 0.5))
 
 
 def _dot(row: Row, column: Column, y: float) -> Iterator[str]:

@@ -43,6 +43,8 @@ def measured(cell: Cell, method: str) -> Row:
         (cells.of_clusters(ClusterWorld(0.1), 10, 10), "cluster_cr1"),
         (cells.of_clusters(ClusterWorld(0.1), 5, 50), "cluster_cr2"),
         (cells.of_units("covariates", worlds.covaried(0.7, 4), 20, 20, CUPED), "cuped"),
+        (cells.of_units("lifts", worlds.NOISY, 400, 400, methods.MEANS), "welch_t, linear_delta"),
+        (cells.of_units("covariates", worlds.covaried(0.9), 50, 500, methods.ADJUSTED), "ancova"),
         (cells.of_quantiles(1.0, 0.9, 100, 1_000), "quantile"),
     ],
     ids=lambda value: value.name if isinstance(value, Cell) else value,
@@ -137,12 +139,35 @@ def test_covariates_count():
     assert doubts("mean", "lin", arm(10, 2), arm(100, 2)) == ()
 
 
+def test_clusters():
+    def arm(clusters: int) -> Moments:
+        return Moments(clusters, (50.0, 10.0), ((9.0, 0.0), (0.0, 0.0)))
+
+    assert doubts("mean", "cluster_delta", arm(19), arm(40)) == ("few_clusters",)
+    assert doubts("mean", "cluster_delta", arm(20), arm(40)) == ()
+    assert doubts("mean", "cluster_cr1", arm(39), arm(40)) == ("few_clusters",)
+    assert doubts("mean", "cluster_cr2", arm(5), arm(5)) == ()
+    assert doubts("mean", "cluster_cr2", arm(5), arm(15)) == ("few_clusters",)
+
+
+def test_covariance_with_arms_of_unequal_size_and_noisy_baselines():
+    def arm(n: int, mean: float = 10.0) -> Moments:
+        return Moments(n, (mean, 0.0), ((1.0, 0.5), (0.5, 1.0)))
+
+    assert doubts("mean", "ancova", arm(100), arm(199)) == ()
+    assert doubts("mean", "ancova", arm(100), arm(200)) == ("unequal_arms",)
+    # A standard error of 0.1: the mean is 39 of them away from 0, and 41.
+    assert doubts("mean", "linear_delta", arm(100), arm(100, 3.9)) == ("noisy_baseline",)
+    assert doubts("mean", "normal_posterior", arm(100), arm(100, 4.1)) == ()
+    assert doubts("mean", "welch_t", arm(100), arm(100, 3.9)) == ()
+
+
 def test_quantiles():
     assert quantile_doubts(0.9, 10 * FEW_BEYOND, 10 * FEW_BEYOND) == ()
     assert quantile_doubts(0.9, 10 * FEW_BEYOND - 10, 10 * FEW_BEYOND) == ("few_beyond_quantile",)
     assert quantile_doubts(0.1, 290, 290) == quantile_doubts(0.9, 290, 290)
     assert quantile_doubts(0.9, 1_000, 10_000) == ("few_beyond_quantile",)
-    assert quantile_doubts(0.9, 20_000, 200_000) == ()
+    assert quantile_doubts(0.9, 30_000, 300_000) == ()
 
 
 @pytest.mark.parametrize("kind", ["mean", "proportion"])
