@@ -42,6 +42,15 @@ FEW_BEYOND = 30  # values of an arm on the shorter side of a quantile, below whi
 FEW_CR1 = 40  # effective clusters of an arm, below which CR1 is too short
 _CR2_CLUSTERS, _CR2_APART = 8, 3  # effective clusters, and how many times as many the other arm has
 
+_SCORE_TESTS = frozenset({"miettinen_nurminen", "z_pooled"})
+# Exact, of ranks, by resampling, or with an interval of its own: nothing here is known of them.
+_NEVER = frozenset(
+    {
+        "barnard", "boschloo", "fisher", "newcombe", "agresti_caffo", "log_relative", "beta_posterior",
+        "mann_whitney", "brunner_munzel", "permutation", "bootstrap",
+    }
+)  # fmt: skip
+
 _Z = 1.959963984540054
 _DENSITY = math.exp(-_Z * _Z / 2) / math.sqrt(2 * math.pi)
 _STUDENTISED = (2 * _Z * _Z + 1) * _DENSITY / 6
@@ -83,9 +92,9 @@ def doubts(
 
     Args:
         kind: of the metric.
-        method: the contrast's: welch_t, z_unpooled, miettinen_nurminen, barnard, delta, cuped, lin, ancova,
-            cluster_delta, cluster_cr1, cluster_cr2, post_stratified; or the lift's, linear_delta or
-            normal_posterior.
+        method: the contrast's (welch_t, z_unpooled, miettinen_nurminen, delta, cuped, lin, ancova,
+            cluster_delta, cluster_cr1, cluster_cr2, post_stratified, …) or the lift's (linear_delta,
+            normal_posterior). Exact tests, ranks and resampling raise no doubts.
         variant: what the method compared: the measure (of a ratio or of clusters: numerator or total, then
             denominator or size), then its covariates.
         baseline: the same columns.
@@ -116,6 +125,8 @@ def doubtful(
     kind: Kind, method: str, variant: A, baseline: A, *, non_negative: bool = True
 ) -> Mapping[str, Flags]:
     """The same for one comparison or many: by code, whether it is so. Arguments as for `doubts`."""
+    if method in _NEVER:
+        return {}
     if method.startswith("cluster_"):
         return {"few_clusters": _few_clusters(method, variant, baseline)}
     found: dict[str, Flags] = {}
@@ -129,9 +140,8 @@ def doubtful(
         fewest = np.minimum(variant.n, baseline.n)
         found["few_units_for_adjustment"] = fewest < FEW_ADJUSTED * covariates
     if method == "ancova":
-        found["unequal_arms"] = np.maximum(variant.n, baseline.n) >= _APART * np.minimum(
-            variant.n, baseline.n
-        )
+        fewest, most = np.minimum(variant.n, baseline.n), np.maximum(variant.n, baseline.n)
+        found["unequal_arms"] = found.get("unequal_arms", False) | (most >= _APART * fewest)
     if method in {"linear_delta", "normal_posterior"}:
         found["noisy_baseline"] = _noise(kind, baseline) < _NOISE
     return found
@@ -161,13 +171,12 @@ def _of_proportions(method: str, variant: A, baseline: A) -> Mapping[str, Flags]
     x, y = n * variant.mean[0], m * baseline.mean[0]
     pooled = (x + y) / (n + m)
     skewness = (1 - 2 * pooled) / np.sqrt(pooled * (1 - pooled))
-    slope = _SCORE if method in {"miettinen_nurminen", "barnard"} else _STUDENTISED
-    exact = method == "barnard"  # keeps its level on either side
-    unequal = np.abs(slope * skewness * _unequal(n, m)) > _SHIFT
+    score = method in _SCORE_TESTS
     fewest = np.minimum(np.minimum(x, n - x), np.minimum(y, m - y))
+    moved = (_SCORE if score else _STUDENTISED) * skewness * _unequal(n, m)
     return {
-        "few_conversions": (slope == _STUDENTISED) & np.less(np.rint(fewest), FEW_CONVERSIONS),
-        "unequal_arms": np.logical_not(exact) & unequal,
+        "few_conversions": np.logical_not(score) & np.less(np.rint(fewest), FEW_CONVERSIONS),
+        "unequal_arms": np.greater(np.abs(moved), _SHIFT),
     }
 
 

@@ -1,5 +1,6 @@
 """docs/calibration.md: the tables with what is said of them, and what the engine fails to say."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from benchmarks.calibration.run import Row
@@ -38,6 +39,12 @@ errors than that. **lopsided**: the total may be right, but more than 3 % are on
 fewer errors, so intervals longer than need be. Methods marked *(wrong)* are mistakes that others make,
 for contrast.
 """
+
+_WORTH = (
+    "Of {rows} rows below that can carry a warning {off} are off, and the engine warns of {warned} of them in "
+    "most runs. It knows the moments of its own experiment only, so it can be wrong. It does not look for what "
+    "whole numbers do to small tables of conversions, and methods that are merely cautious need no warning."
+)
 
 
 def page(rows: Sequence[Row], *, runs: int, seed: int) -> str:
@@ -107,15 +114,8 @@ def _doubts(rows: Sequence[Row]) -> Iterator[str]:
     off = {row.cell.name + row.method: row for row in engine if is_off(row)}
     missed = [row for row in off.values() if not row.warned]
     needless = [row for row in engine if row.cell.name + row.method not in off and row.warned]
-    yield f"""\
-## What the warnings are worth
-
-Of {len(engine)} rows below that can carry a warning {len(off)} are off, and the engine warns of {
-        len(off) - len(missed)
-    } of them in most runs. It knows the moments of its own experiment only, so it
-can be wrong. It does not look for what whole numbers do to small tables of conversions, nor warn where
-methods are merely cautious.
-"""
+    counts = _WORTH.format(rows=len(engine), off=len(off), warned=len(off) - len(missed))
+    yield f"## What the warnings are worth\n\n{textwrap.fill(counts, 104)}\n"
     yield from _listed("Off, and not warned of in most runs:", missed)
     yield from _listed("Warned of in most runs, and right or cautious in this world:", needless)
 

@@ -8,7 +8,7 @@ from benchmarks.calibration.run import Row
 from benchmarks.calibration.sections import SECTIONS, Column, Section
 from benchmarks.calibration.tally import TOLERANCE
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 860, 230, 20, 60
+_WIDTH, _LEFT, _RIGHT, _TOP = 900, 270, 25, 60
 _STEP, _DEEPEST, _PAD = 5, 60, 7  # between dots, of a lane, and around it
 _LARGEST = 0.15  # dots beyond stand at the edge
 _COLOURS = {"right": "#1a7f5a", "cautious": "#3b6fb6", "lopsided": "#b26a00", "too many": "#c22f2f"}

@@ -48,11 +48,11 @@ SECTIONS = (
         """\
 Welch's test with Fieller's lift. With arms of one size the false-positive rate is right or cautious
 however heavy the tail, since skewness cancels. Two things do not cancel. Arms of unequal size: the
-smaller arm's errors fall on one side, and a rate of 5 % can become 12 %. And an effect: then the arms'
-spreads differ, the interval of the difference is lopsided, while that of the lift is not, as it
-compares the variant with the *scaled* baseline. Winsorising brings both back sooner than more units do.
-The engine knows neither the tail nor its third moment; it warns (`heavy_tail`) from the coefficient of
-variation and the sizes of the arms.""",
+smaller arm's errors fall on one side, and a rate of 5 % can become 12 %, or 25 % where few units have a
+value at all. And an effect: then the arms' spreads differ, the interval of the difference is lopsided,
+while that of the lift is not, as it compares the variant with the *scaled* baseline. Winsorising brings
+both back sooner than more units do. The engine knows neither the tail nor its third moment; it warns
+(`heavy_tail`) from the coefficient of variation and the sizes of the arms.""",
         _READ_ONCE,
     ),
     Section(

@@ -123,6 +123,7 @@ def test_proportions():
     rare, large = proportion(1_000, 10), proportion(100_000, 1_000)
     assert doubts("proportion", "miettinen_nurminen", rare, large) == ("unequal_arms",)
     assert doubts("proportion", "barnard", rare, large) == ()
+    assert doubts("mean", "mann_whitney", moments(20, 5, 2), moments(100, 5, 2)) == ()
     # A rate of a half is not skewed, whatever the sizes.
     assert doubts("proportion", "z_unpooled", proportion(100, 50), proportion(100_000, 50_000)) == ()
 
