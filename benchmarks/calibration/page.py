@@ -41,9 +41,9 @@ for contrast.
 """
 
 _WORTH = (
-    "Of {rows} rows below that can carry a warning {off} are off, and the engine warns of {warned} of them in "
-    "most runs. It knows the moments of its own experiment only, so it can be wrong. It does not look for what "
-    "whole numbers do to small tables of conversions, and methods that are merely cautious need no warning."
+    "Of {rows} rows below that can carry a warning {off} are off, and the engine warns of {warned} of them "
+    "in most runs. It knows the moments of its own experiment only, so it can be wrong. It does not look for "
+    "what whole numbers do to small tables of conversions; what is merely cautious needs no warning."
 )
 
 
