@@ -72,23 +72,23 @@ def doubts(
     - `few_conversions`: z_unpooled with fewer than 30 units with or without a conversion in an arm. It errs
       up to 9.7 % at a nominal 5 %; the method that `exact.choose` names does not.
     - `unequal_arms`: proportions whose tails are moved by more than 0.3 points, since a small arm has few
-      conversions: 5.7 % / 1.1 % for z_unpooled with 10 of 1,000 against 10,000 units, still 3.3 % / 1.9 %
+      conversions: 5.8 % / 0.8 % for z_unpooled with 10 of 1,000 against 10,000 units, still 3.2 % / 1.9 %
       with 100. Also analysis of covariance where one arm has twice the units of the other: its one variance
-      is off where an effect changes the spread (7.6 % with 50 against 500 units and a lift of 12 %).
+      is off where an effect changes the spread (7.7 % with 50 against 500 units and a lift of 12 %).
     - `heavy_tail`: means and ratios whose tails are moved so, without an effect or with one that 80 % power
-      is planned for: 8.7 % / 0.5 % for an exponential measure with 10 against 100 units, 3.0 % / 2.0 % at
-      the difference with 100 each, 2.6 % / 2.5 % with 1,000 each.
+      is planned for: 8.6 % / 0.5 % for an exponential measure with 10 against 100 units, 3.1 % / 2.0 % at
+      the difference with 100 each, 2.6 % / 2.7 % with 1,000 each.
     - `small_sample`: ratios with fewer than 50 effective units in an arm, n / (1 + cv^2 of the denominator):
-      8.3 % with 10 units, 6.5 % with 30, 5.4 % with 100. Also any measure that may be negative with fewer
+      8.1 % with 10 units, 6.6 % with 30, 5.7 % with 100. Also any measure that may be negative with fewer
       than 30 units: nothing bounds its skewness.
     - `few_clusters`: fewer than 20 effective clusters in an arm for the delta method (7 % with 5 clusters in
-      each, 6.3 % with 10, 5.5 % with 30), fewer than 40 for CR1, which takes its degrees of freedom from both
-      arms (10 %, 7.2 %, 5.8 %); for CR2 fewer than 8 against three times as many (6.7 % with 5 against 50).
+      each, 6.2 % with 10, 5.6 % with 30), fewer than 40 for CR1, which takes its degrees of freedom from both
+      arms (10 %, 7.2 %, 5.9 %); for CR2 fewer than 8 against three times as many (6.8 % with 5 against 50).
     - `few_units_for_adjustment`: CUPED with fewer than 30 units per covariate in an arm. Its coefficients are
-      fitted to the same units: 6.1 % with 10, 5.5 % with 20, 5.3 % with 50; with four covariates 6.6 % with
+      fitted to the same units: 6.1 % with 10, 5.7 % with 20, 5.0 % with 50; with four covariates 6.8 % with
       30, 5.4 % with 120.
     - `noisy_baseline`: the linear delta method where the baseline's mean is less than 40 standard errors from
-      0: 4.1 % / 0.9 % at 10 of them, 3.6 % / 1.5 % at 16. Fieller's interval has 2.5 % on either side.
+      0: 3.9 % / 0.8 % at 10 of them, 3.4 % / 1.6 % at 16. Fieller's interval has 2.5 % on either side.
 
     Args:
         kind: of the metric.
@@ -113,9 +113,9 @@ def quantile_doubts(q: float, n: Real, m: Real) -> tuple[str, ...]:
     """What is doubtful in the comparison of two q-quantiles of n and m independent values.
 
     `few_beyond_quantile`: an arm has fewer than 30 values on the shorter side of its quantile, whose error is
-    then read off too few (the median of 30 values errs 3.8 %, the 99th percentile of 500 1.0 %), or so few
-    for arms of unequal size that the tails are moved by more than 0.3 points (4.4 % / 0.9 % for the 90th
-    percentile of 100 against 1,000 values, 3.9 % / 1.9 % of 1,000 against 10,000).
+    then read off too few (the median of 30 values errs 3.8 %, the 99th percentile of 500 0.9 %), or so few
+    for arms of unequal size that the tails are moved by more than 0.3 points (4.2 % / 1.0 % for the 90th
+    percentile of 100 against 1,000 values, 3.7 % / 1.9 % of 1,000 against 10,000).
     """
     return ("few_beyond_quantile",) if quantile_doubtful(q, n, m) else ()
 
