@@ -6,7 +6,6 @@ as-of day. A check that can't be made says `not_applicable`, which is never a pa
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 
 import duckdb
 import msgspec
@@ -17,6 +16,7 @@ from metrics.engines.duckdb import Engine
 from metrics.sql import health
 from metrics.sql.exposures import RECORDS
 from metrics.sql.tree import render
+from stats.results import Finding, Outcome
 from stats.srm import sample_ratio
 
 Connection = duckdb.DuckDBPyConnection
@@ -30,24 +30,6 @@ LEFT_OUT_FAIL = 0.01
 REDERIVED_FAIL = 0.001
 # Fewer units than this with an outcome close before exposure are chance.
 OUTCOMES_MIN = 30
-
-
-class Outcome(StrEnum):
-    """How a check ended; the words of the readout."""
-
-    PASSED = "passed"
-    WARNING = "warning"
-    FAILED = "failed"
-    NOT_APPLICABLE = "not_applicable"
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """What a check found."""
-
-    name: str
-    status: Outcome
-    message: str
-    numbers: dict[str, int | float | str | None] = {}
 
 
 class _Source(msgspec.Struct, frozen=True):

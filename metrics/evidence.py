@@ -11,9 +11,8 @@ import duckdb
 import msgspec
 
 from assignments.model import Experiment
-from metrics.checks import Finding, Outcome
 from stats.moments import Moments
-from stats.results import Decision, Result, Srm, Verdict
+from stats.results import Decision, Finding, Outcome, Result, Srm, Verdict
 
 _FIELDS = Result.__struct_fields__
 _COLUMNS = ", ".join(f'"{name}"' for name in _FIELDS)

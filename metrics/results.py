@@ -17,13 +17,15 @@ from assignments.model import Experiment
 from lake import Lake
 from lake.tables import TABLES
 from metrics.analysis import is_provisional, plan_of, planned_end
-from metrics.checks import Finding, Outcome, experiment_findings
+from metrics.checks import experiment_findings
 from metrics.engines.duckdb import Engine
 from metrics.evidence import moments_of
+from metrics.inputs import daily_cells, places, unit_cells
 from metrics.model import MetricsError, metrics_of
 from stats.analysis import Analysis, analyse
-from stats.plan import Cell
-from stats.results import Decision, Result
+from stats.findings import Places
+from stats.plan import NEEDS_UNITS, AnyCell, Cell
+from stats.results import Decision, Finding, Outcome, Result
 
 _COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
 _AS_OF = Result.__struct_fields__.index("as_of")
@@ -59,17 +61,24 @@ def refresh_results(
     """Analyse every as-of day that has moments and record what is new; None when there is no such day yet.
 
     The data checks are made for the last day alone: they decide its verdict, and no result depends on them.
+    So are the methods that read single units, whose rows stand for as long as the others of their day do.
 
     Raises:
         MetricsError: the moments are older than the definitions of their metrics.
     """
-    days = cells_by_day(con, engine, experiment)
+    days: dict[dt.date, list[AnyCell]] = {
+        as_of: list(cells) for as_of, cells in cells_by_day(con, engine, experiment).items()
+    }
     if not days:
         return None
-    last = max(days)
+    last, plan = max(days), engine.plan(experiment)
     findings = experiment_findings(con, engine, experiment, last)
     failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
     enrolment = engine.enrolment(con, experiment)
+    days[last] += [
+        *unit_cells(con, plan, last, [cell for cell in days[last] if isinstance(cell, Cell)]),
+        *daily_cells(con, plan, engine.metrics, enrolment, last),
+    ]
     readings = [
         _read_day(
             engine,
@@ -79,6 +88,7 @@ def refresh_results(
             counts=enrolment.counts(as_of),
             now=now,
             failed_checks=failed if as_of == last else (),
+            places=places(con, plan, enrolment, last) if as_of == last else None,
         )
         for as_of, cells in days.items()
     ]
@@ -93,11 +103,12 @@ def _read_day(
     engine: Engine,
     experiment: Experiment,
     as_of: dt.date,
-    cells: Sequence[Cell],
+    cells: Sequence[AnyCell],
     *,
     counts: Mapping[str, int],
     now: dt.datetime,
     failed_checks: Sequence[str],
+    places: Places | None,
 ) -> Reading:
     """The statistics of one as-of day."""
     end = planned_end(experiment, engine.metrics, engine.workspace)
@@ -110,6 +121,7 @@ def _read_day(
         ended=end is not None and as_of >= end,
         provisional=provisional,
         failed_checks=failed_checks,
+        places=places,
     )
     return Reading(as_of, provisional, analysis)
 
@@ -169,7 +181,7 @@ def _revise(before: list[Result], reading: Reading) -> list[Result]:
     older = [row for row in before if row.revision < latest]
     current = [row for row in before if row.revision == latest]
     was_open = not current or current[0].provisional
-    if _said(current) == _said(reading.analysis.results):
+    if _says_the_same(current, reading.analysis.results):
         if was_open and not reading.provisional:
             return [*older, *(msgspec.structs.replace(row, provisional=False) for row in current)]
         return before
@@ -177,6 +189,13 @@ def _revise(before: list[Result], reading: Reading) -> list[Result]:
     if was_open:
         return [*older, *(msgspec.structs.replace(row, revision=latest) for row in fresh)]
     return [*before, *(msgspec.structs.replace(row, revision=latest + 1) for row in fresh)]
+
+
+def _says_the_same(current: Sequence[Result], fresh: Sequence[Result]) -> bool:
+    """Units are those of the latest day: what was said of them before stands with what it stood beside."""
+    if not any(row.method in NEEDS_UNITS for row in fresh):
+        current = [row for row in current if row.method not in NEEDS_UNITS]
+    return _said(current) == _said(fresh)
 
 
 def _latest(rows: Sequence[Result]) -> int:
@@ -272,7 +291,10 @@ def _rows_of(findings: Sequence[Finding], analysis: Analysis) -> list[tuple[str,
     decision, srm = analysis.decision, analysis.srm
     said = {"reasons": decision.reasons, "warnings": analysis.warnings}
     return [
-        *((item.name, item.status.value, item.message, _json(item.numbers)) for item in findings),
+        *(
+            (item.name, item.status.value, item.message, _json(item.numbers))
+            for item in (*findings, *analysis.findings)
+        ),
         ("srm", "failed" if srm.failed else "passed", "", _json(srm)),
         ("verdict", decision.verdict.value, decision.sentence, _json(said)),
     ]

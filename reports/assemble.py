@@ -14,8 +14,6 @@ from metrics.analysis import planned_end, roles_of
 from metrics.engines.duckdb import Engine
 from metrics.registry import fingerprint_of
 from reports.readout import (
-    Check,
-    CheckStatus,
     DailyExposure,
     Exclusion,
     InputFile,
@@ -99,15 +97,7 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
         provisional=any(row.provisional for row in results),
         decision=health.decision,
         srm=health.srm,
-        checks=tuple(
-            Check(
-                name=item.name,
-                status=CheckStatus(item.status.value),
-                message=item.message,
-                numbers=item.numbers,
-            )
-            for item in health.checks
-        ),
+        checks=health.checks,
         units=enrolment.counts(as_of),
         exclusions=tuple(
             Exclusion(reason=item.reason, count=item.count, of=item.of)

@@ -38,6 +38,7 @@ def to_markdown(page: Page) -> str:
         ),
         "## Results",
         _results(page),
+        *_findings(page),
         "## Left out",
         _table(
             ("Reason", "Count", "Of"),
@@ -49,6 +50,15 @@ def to_markdown(page: Page) -> str:
         _bullets(_provenance(readout)),
     ]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _findings(page: Page) -> Iterable[str]:
+    if page.findings:
+        yield "## What else was found"
+        yield _table(
+            ("Finding", "State", "What it says"),
+            [(item.name, f"{item.badge.icon} {item.badge.word}", item.message) for item in page.findings],
+        )
 
 
 def escape(text: str) -> str:

@@ -9,19 +9,21 @@ import msgspec
 from reports import charts, tables, words
 from reports import format as fmt
 from reports.charts import Chart
-from reports.readout import Check, CheckStatus, MetricDefinition, Readout
+from reports.readout import MetricDefinition, Readout
 from reports.select import ROLE_ORDER, Pair, pairs
 from reports.slugs import slug
 from reports.tables import Line, Table
 from reports.words import Badge
-from stats.results import Status
+from stats.findings import is_about_results
+from stats.results import Finding, Outcome, Status
 
 _MAX_HEROES = 6
 _STATES = {
-    CheckStatus.PASSED: "passed",
-    CheckStatus.WARNING: "with a warning",
-    CheckStatus.FAILED: "failed",
-    CheckStatus.NOT_APPLICABLE: "not applicable",
+    Outcome.PASSED: "passed",
+    Outcome.NOTED: "noted",
+    Outcome.WARNING: "with a warning",
+    Outcome.FAILED: "failed",
+    Outcome.NOT_APPLICABLE: "not applicable",
 }
 
 
@@ -68,7 +70,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     srm_badge: Badge
     srm_sentence: str
     shares: tuple[Share, ...]
-    checks: tuple[CheckLine, ...]
+    checks: tuple[CheckLine, ...]  # of the data
+    findings: tuple[CheckLine, ...]  # about the results
     heroes: tuple[Line, ...]
     groups: tuple[tuple[str, tuple[tuple[str, tuple[Line, ...]], ...]], ...]  # role word → metric → lines
     forest: Chart | None
@@ -109,7 +112,8 @@ def build_page(readout: Readout) -> Page:
         srm_badge=badge,
         srm_sentence=sentence,
         shares=_shares(readout),
-        checks=tuple(_check(check) for check in _ranked(readout.checks)),
+        checks=tuple(_check(check) for check in _ranked(_of_data(readout))),
+        findings=tuple(_check(found) for found in _ranked(readout.checks) if is_about_results(found)),
         heroes=tuple(line for line in lines if line.role == "primary")[:_MAX_HEROES],
         groups=_groups(lines),
         forest=charts.forest(overall, metrics, several=several),
@@ -133,12 +137,12 @@ def script_json(value: Any) -> str:  # noqa: ANN401 - any JSON value
 
 def health_of(readout: Readout) -> Badge:
     """Everything about health in one badge: the worst of the split and the checks."""
-    states = {check.status for check in readout.checks}
-    if readout.srm.failed or CheckStatus.FAILED in states:
+    states = {check.status for check in _of_data(readout)}
+    if readout.srm.failed or Outcome.FAILED in states:
         return Badge("Failed", "✕", "bad")
-    if CheckStatus.WARNING in states:
+    if Outcome.WARNING in states:
         return Badge("Warnings", "!", "warn")
-    if readout.srm.p_value is None and CheckStatus.PASSED not in states:
+    if readout.srm.p_value is None and Outcome.PASSED not in states:
         return Badge("Not tested", "–", "neutral")
     return Badge("Healthy", "✓", "good")
 
@@ -168,12 +172,18 @@ def _cautions(readout: Readout, overall: Sequence[Pair]) -> tuple[str, ...]:
     found = []
     if readout.provisional:
         found.append("Provisional: rows may still arrive late for the last days, and the numbers may move.")
-    if any(pair.head.status is Status.WITHHELD for pair in overall):
+    held = {
+        next(iter(pair.head.reasons), "before_planned_end")
+        for pair in overall
+        if pair.head.status is Status.WITHHELD
+    }
+    if "before_planned_end" in held:
         until = f" on {readout.planned_end}" if readout.planned_end else ""
         found.append(
             f"Withheld: with a fixed horizon, intervals and p-values are read once, at the end{until}. "
             "Until then only estimates and counts are shown."
         )
+    found += [f"Withheld: {words.reason(code)}." for code in sorted(held - {"before_planned_end"})]
     if any(pair.head.n_immature for pair in overall):
         found.append(
             "Immature: for metrics with a window, units whose window is not over yet are left out for now."
@@ -202,7 +212,7 @@ def _split(readout: Readout) -> tuple[Badge, str]:
 
 
 def _pulse(readout: Readout) -> str:
-    counts = {status: sum(check.status is status for check in readout.checks) for status in words.CHECKS}
+    counts = {status: sum(check.status is status for check in _of_data(readout)) for status in words.CHECKS}
     split = "split failed" if readout.srm.failed else "split as planned"
     if readout.srm.p_value is None:
         split = "split not tested"
@@ -233,18 +243,24 @@ def _shares(readout: Readout) -> tuple[Share, ...]:
     return tuple(found)
 
 
-def _ranked(checks: Sequence[Check]) -> list[Check]:
+def _of_data(readout: Readout) -> list[Finding]:
+    return [check for check in readout.checks if not is_about_results(check)]
+
+
+def _ranked(checks: Sequence[Finding]) -> list[Finding]:
     rank = list(words.CHECKS)
     return sorted(checks, key=lambda check: (-_severity(check.status), rank.index(check.status), check.name))
 
 
-def _severity(status: CheckStatus) -> int:
-    return {CheckStatus.FAILED: 2, CheckStatus.WARNING: 1}.get(status, 0)
+def _severity(status: Outcome) -> int:
+    return {Outcome.FAILED: 2, Outcome.WARNING: 1}.get(status, 0)
 
 
-def _check(check: Check) -> CheckLine:
+def _check(check: Finding) -> CheckLine:
     numbers = tuple((_spaced(name), _number(name, value)) for name, value in sorted(check.numbers.items()))
-    return CheckLine(_capital(_spaced(check.name)), words.CHECKS[check.status], check.message, numbers)
+    name, *whose = check.name.split(":")
+    title = " · ".join([_capital(_spaced(name)), *whose])
+    return CheckLine(title, words.CHECKS[check.status], check.message, numbers)
 
 
 def _number(name: str, value: float | str | None) -> str:

@@ -1,29 +1,10 @@
 """The readout: everything that the page of one experiment shows, as data. Pages are a pure function of it."""
 
 import datetime as dt
-from enum import StrEnum
 
 import msgspec
 
-from stats.results import SCHEMA_VERSION, Decision, Result, Srm
-
-
-class CheckStatus(StrEnum):
-    """How a data-quality check ended; `not_applicable` is never a pass."""
-
-    PASSED = "passed"
-    WARNING = "warning"
-    FAILED = "failed"
-    NOT_APPLICABLE = "not_applicable"
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One data-quality check: what was found, in a sentence and in numbers."""
-
-    name: str
-    status: CheckStatus
-    message: str
-    numbers: dict[str, int | float | str | None] = {}
+from stats.results import SCHEMA_VERSION, Decision, Finding, Result, Srm
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +75,7 @@ class Readout(msgspec.Struct, frozen=True, kw_only=True):
     provisional: bool
     decision: Decision
     srm: Srm
-    checks: tuple[Check, ...]
+    checks: tuple[Finding, ...]  # of the data and, beside them, what else was found about the results
     units: dict[str, int]  # analysed units by variant
     exclusions: tuple[Exclusion, ...]
     exposures: tuple[DailyExposure, ...]

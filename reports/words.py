@@ -2,8 +2,8 @@
 
 import msgspec
 
-from reports.readout import CheckStatus, MetricDefinition
-from stats.results import Result, Status, Verdict
+from reports.readout import MetricDefinition
+from stats.results import Outcome, Result, Status, Verdict
 
 
 class Badge(msgspec.Struct, frozen=True):
@@ -22,10 +22,11 @@ VERDICTS = {
     Verdict.INVESTIGATE: Badge("Investigate", "!", "warn"),
 }
 CHECKS = {
-    CheckStatus.PASSED: Badge("Passed", "✓", "good"),
-    CheckStatus.WARNING: Badge("Warning", "!", "warn"),
-    CheckStatus.FAILED: Badge("Failed", "✕", "bad"),
-    CheckStatus.NOT_APPLICABLE: Badge("Not applicable", "–", "neutral"),
+    Outcome.PASSED: Badge("Passed", "✓", "good"),
+    Outcome.NOTED: Badge("Noted", "·", "neutral"),
+    Outcome.WARNING: Badge("Warning", "!", "warn"),
+    Outcome.FAILED: Badge("Failed", "✕", "bad"),
+    Outcome.NOT_APPLICABLE: Badge("Not applicable", "–", "neutral"),
 }
 ROLES = {"primary": "Primary", "secondary": "Secondary", "guardrail": "Guardrail"}
 POPULATIONS = {"exposed": "units that were exposed", "assigned": "units that were assigned"}

@@ -26,7 +26,15 @@ from stats.plan import (
 )
 from stats.readings import TUNED_FOR, Reading, readings
 from stats.results import Decision, Finding, Outcome, Result, Srm
-from stats.rows import base_row, beside_rows, pooled_rows, reading_rows, rounded, undefined_rows
+from stats.rows import (
+    base_row,
+    beside_rows,
+    pooled_rows,
+    reading_rows,
+    rounded,
+    rounded_finding,
+    undefined_rows,
+)
 from stats.srm import sample_ratio
 
 __all__ = [
@@ -98,7 +106,9 @@ def analyse(
         for row in _rows(plan, one, corrections.get(place), base, ended=ended)
     )
     srm = sample_ratio(counts, plan.weights)
-    found = tuple(_findings(plan, read, cells, places or {}, taken, ended=ended))
+    found = tuple(
+        rounded_finding(one) for one in _findings(plan, read, cells, places or {}, taken, ended=ended)
+    )
     failed = [*failed_checks, *(one.message for one in found if one.status is Outcome.FAILED)]
     return Analysis(
         results=results,

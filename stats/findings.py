@@ -23,11 +23,23 @@ from stats.results import Finding, Outcome
 
 Places = Mapping[str, Mapping[str, Mapping[str, int]]]  # dimension → place → variant → units
 
+_ABOUT_RESULTS = frozenset(
+    {
+        "segments", "few_units_decide", "by_day_since_exposure", "practical_equivalence", "best_arm",
+        "futility",
+    }
+)  # fmt: skip
+
 Numbers: TypeAlias = dict[str, int | float | str | None]  # what a finding carries
 
 DAY = "day"
 _LITTLE = 0.1  # conditional power below which a result by the planned end is unlikely
 _ARMS_TO_RANK = 3
+
+
+def is_about_results(finding: Finding) -> bool:
+    """Whether a finding is about the results, and not about the data behind them."""
+    return finding.name.partition(":")[0] in _ABOUT_RESULTS
 
 
 def split_findings(plan: Plan, places: Places) -> Iterator[Finding]:

@@ -27,6 +27,14 @@ Method = Literal[
 ]  # fmt: skip
 
 
+# Methods that read single units; the others are content with moments.
+NEEDS_UNITS: frozenset[str] = frozenset(
+    {
+        "lin_hc2", "lin_hc3", "cluster_cr2", "mann_whitney", "brunner_munzel", "permutation", "bootstrap",
+    }
+)  # fmt: skip
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How an experiment is analysed, where its owner wants it otherwise than by default.
 

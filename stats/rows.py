@@ -16,7 +16,7 @@ from stats.pairs import Exact, Pair, Score, equivalent
 from stats.plan import MetricPlan, Plan
 from stats.readings import Reading
 from stats.references import StudentT, p_value
-from stats.results import Result, Status
+from stats.results import Finding, Result, Status
 
 _DIGITS = 12  # significant, that a result carries
 
@@ -294,6 +294,15 @@ def rounded(row: Result) -> Result:
             if isinstance(value := getattr(row, name), float)
         },
     )
+
+
+def rounded_finding(finding: Finding) -> Finding:
+    """The same for a finding's numbers."""
+    numbers = {
+        name: float(f"{value:.{_DIGITS}g}") if isinstance(value, float) else value
+        for name, value in finding.numbers.items()
+    }
+    return msgspec.structs.replace(finding, numbers=numbers)
 
 
 def _sign_note(contrast: Contrast) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from metrics import checks
-from metrics.checks import Finding, Outcome
 from pipelines.resources import WorkspaceResource
+from stats.results import Finding, Outcome
 
 _SEVERITY = {
     Outcome.WARNING: dg.AssetCheckSeverity.WARN,

@@ -6,8 +6,9 @@ from pathlib import Path
 import msgspec
 import tomli_w
 
-from reports.readout import Check, CheckStatus, Exclusion, InputFile, MetricDefinition, Readout
+from reports.readout import Exclusion, InputFile, MetricDefinition, Readout
 from reports.single import is_single, render_single
+from stats.results import Finding, Outcome
 from tenbin.analyze.answer import Answer
 from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.request import MetricSpec
@@ -91,13 +92,13 @@ def readout_of(found: Answer) -> Readout:
     )
 
 
-def _mixed_variants(found: Answer) -> Check:
+def _mixed_variants(found: Answer) -> Finding:
     """The check of the same name that the pipeline makes."""
     left_out, seen = found.tally.mixed_variant, found.tally.units + found.tally.mixed_variant
-    status = CheckStatus.WARNING if left_out else CheckStatus.PASSED
-    return Check(
+    status = Outcome.WARNING if left_out else Outcome.PASSED
+    return Finding(
         name="mixed_variants",
-        status=CheckStatus.FAILED if found.left_out_failed else status,
+        status=Outcome.FAILED if found.left_out_failed else status,
         message=f"{left_out:,} of {seen:,} units were seen in more than one variant ({left_out / seen:.2%})"
         + ("; they are left out" if left_out else ""),
         numbers={"units": seen, "left_out": left_out, "share": left_out / seen},

@@ -8,15 +8,13 @@ import msgspec
 from scipy import stats as scipy_stats
 
 from reports.readout import (
-    Check,
-    CheckStatus,
     DailyExposure,
     Exclusion,
     InputFile,
     MetricDefinition,
     Readout,
 )
-from stats.results import Decision, Result, Srm, Status, Verdict
+from stats.results import Decision, Finding, Outcome, Result, Srm, Status, Verdict
 
 START = dt.date(2026, 2, 2)
 DAYS = 21
@@ -190,26 +188,26 @@ def winner() -> Readout:
             failed=False,
         ),
         checks=(
-            Check(
+            Finding(
                 name="duplicates",
-                status=CheckStatus.PASSED,
+                status=Outcome.PASSED,
                 message="Duplicate events were left out.",
                 numbers={"duplicates": 412, "share": 0.0013},
             ),
-            Check(
+            Finding(
                 name="quarantine_share",
-                status=CheckStatus.WARNING,
+                status=Outcome.WARNING,
                 message="1.2% of the rows of purchases.csv are malformed.",
                 numbers={"rows": 3_811, "share": 0.012},
             ),
-            Check(
+            Finding(
                 name="mixed_variants",
-                status=CheckStatus.PASSED,
+                status=Outcome.PASSED,
                 message="21 units were seen in two variants and are left out.",
             ),
-            Check(
+            Finding(
                 name="assignment_rederived",
-                status=CheckStatus.NOT_APPLICABLE,
+                status=Outcome.NOT_APPLICABLE,
                 message="No ruleset is known for these assignments.",
             ),
         ),
@@ -269,9 +267,9 @@ def broken_split() -> Readout:
         ),
         checks=(
             *base.checks,
-            Check(
+            Finding(
                 name="unknown_variant",
-                status=CheckStatus.FAILED,
+                status=Outcome.FAILED,
                 message="9 exposures name a variant that the experiment does not have.",
             ),
         ),
@@ -379,7 +377,7 @@ def hostile() -> Readout:
         srm=msgspec.structs.replace(
             base.srm, observed={"A": 5, variant: 6}, expected={"A": 5.5, variant: 5.5}
         ),
-        checks=(Check(name=HOSTILE, status=CheckStatus.FAILED, message=HOSTILE, numbers={HOSTILE: HOSTILE}),),
+        checks=(Finding(name=HOSTILE, status=Outcome.FAILED, message=HOSTILE, numbers={HOSTILE: HOSTILE}),),
         exclusions=(Exclusion(reason=HOSTILE, count=1, of=HOSTILE),),
         exposures=(DailyExposure(day=START, variant=variant, units=4),),
         results=tuple(rename(row) for row in base.results[:24]),

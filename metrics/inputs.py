@@ -1,0 +1,173 @@
+"""What the analysis of the latest as-of day reads beside the moments: splits, units, days since exposure.
+
+Unit metrics are kept for the latest day only, so rows and findings that need them are made for that day.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import duckdb
+import numpy as np
+
+from assignments.model import Experiment
+from metrics.model import Metric, metrics_of
+from metrics.sql.moments import MAX_SEGMENT_VALUES, OTHER
+from metrics.sql.partials import stored_name
+from metrics.sql.plan import UnitPlan
+from metrics.steps import Enrolment
+from stats.findings import DAY, Places
+from stats.moments import Moments
+from stats.plan import Cell, DailyCell, UnitCell
+
+MOST_UNITS = 2_000_000  # of which single values are read; more are judged by their moments alone
+MOST_DAYS = 14  # since exposure, that effects are followed over
+_ENOUGH = 0.5  # share of the units that must have been exposed long enough for a day to be followed
+
+_OF_DAY = "FROM unit_metrics WHERE experiment = $experiment AND iteration = $iteration AND as_of = $as_of"
+
+
+def places(con: duckdb.DuckDBPyConnection, plan: UnitPlan, enrolment: Enrolment, as_of: dt.date) -> Places:
+    """Units by variant per day of first exposure and per value of each segment."""
+    days: dict[str, dict[str, int]] = {}
+    for row in enrolment.by_day(as_of):
+        days.setdefault(row.day.isoformat(), dict.fromkeys(enrolment.variants, 0))[row.variant] += row.units
+    found: dict[str, dict[str, dict[str, int]]] = {DAY: days}
+    for dimension in plan.segments:
+        found[dimension] = _by_segment(con, plan.experiment, dimension, as_of)
+    return found
+
+
+def _by_segment(
+    con: duckdb.DuckDBPyConnection, experiment: Experiment, dimension: str, as_of: dt.date
+) -> dict[str, dict[str, int]]:
+    rows = con.execute(
+        "SELECT json_extract_string(segments, $path) AS value, variant, COUNT(*) "
+        f"{_OF_DAY} GROUP BY value, variant ORDER BY value NULLS LAST, variant",
+        {**_bound(experiment, as_of), "path": f'$."{dimension}"'},
+    ).fetchall()
+    sizes: Counter[str] = Counter()
+    for value, _, units in rows:
+        sizes[value or ""] += units
+    shown = {value for value, _ in sizes.most_common(MAX_SEGMENT_VALUES)}
+    found: dict[str, dict[str, int]] = {}
+    for value, variant, units in rows:
+        name = (value or "") if (value or "") in shown else OTHER
+        counts = found.setdefault(name, dict.fromkeys(experiment.variants, 0))
+        counts[variant] = counts.get(variant, 0) + units
+    return found
+
+
+def unit_cells(
+    con: duckdb.DuckDBPyConnection, plan: UnitPlan, as_of: dt.date, cells: Sequence[Cell]
+) -> Iterator[UnitCell]:
+    """The mature units behind the cells over everyone, capped as their moments are, ordered by unit id."""
+    overall = {(cell.metric, cell.variant): cell for cell in cells if cell.segment is None}
+    if sum(cell.moments.n for cell in overall.values()) > MOST_UNITS * max(1, len(plan.metrics)):
+        return
+    for planned in plan.metrics:
+        names = [column.name for column in planned.columns]
+        quoted = ", ".join(f'"{name}"' for name in names)
+        for variant in plan.experiment.variants:
+            cell = overall.get((planned.metric.name, variant))
+            if cell is None:
+                continue
+            columns = con.execute(
+                f'SELECT {quoted} {_OF_DAY} AND variant = $variant AND ("{planned.mature}" OR $open) '
+                "ORDER BY unit_id",
+                {
+                    **_bound(plan.experiment, as_of),
+                    "variant": variant,
+                    "open": planned.metric.window_s is None,
+                },
+            ).fetchnumpy()
+            values = [np.asarray(columns[name], dtype=np.float64) for name in names]
+            if cell.cap is not None:
+                values[0] = np.minimum(values[0], cell.cap)
+            if len(values[0]) == cell.moments.n:  # else the moments are of another state of the lake
+                yield UnitCell(metric=planned.metric.name, variant=variant, columns=tuple(values))
+
+
+def daily_cells(
+    con: duckdb.DuckDBPyConnection,
+    plan: UnitPlan,
+    metrics: Mapping[str, Metric],
+    enrolment: Enrolment,
+    as_of: dt.date,
+) -> Iterator[DailyCell]:
+    """The primary metrics by day since exposure, over units that were exposed long enough ago.
+
+    Days are those of the calendar, the first one from exposure on; a ratio has no daily value per unit.
+    """
+    days = _days_followed(enrolment, as_of)
+    if days < 2:  # noqa: PLR2004 - a slope
+        return
+    used = metrics_of(plan.experiment, metrics)
+    for name in plan.experiment.metrics.primary:
+        metric = used[name]
+        if len(metric.parts) == 1:
+            yield from _of_metric(con, plan, metric, as_of, days)
+
+
+def _days_followed(enrolment: Enrolment, as_of: dt.date) -> int:
+    """How many days since exposure at least half of the units have behind them."""
+    ages = Counter[int]()
+    for row in enrolment.by_day(as_of):
+        ages[(as_of - row.day).days + 1] += row.units
+    total = sum(ages.values())
+    found = 0
+    for days in range(1, MOST_DAYS + 1):
+        if total and sum(units for age, units in ages.items() if age >= days) >= _ENOUGH * total:
+            found = days
+    return found
+
+
+def _of_metric(
+    con: duckdb.DuckDBPyConnection, plan: UnitPlan, metric: Metric, as_of: dt.date, days: int
+) -> Iterator[DailyCell]:
+    part = metric.parts[0]
+    value = {"any": "1", "events": "d.events", "active_days": "1", "total": "d.value_sum"}[part.aggregate]
+    rows = con.execute(
+        "WITH u AS (SELECT unit_key, variant, CAST(exposed_at AS DATE) AS first_day "
+        f"{_OF_DAY} AND CAST(exposed_at AS DATE) + $days - 1 <= $as_of), "
+        f"y AS (SELECT u.variant, u.unit_key, d.occurred_on - u.first_day AS day, "
+        f"CAST({value} AS DOUBLE) AS y "
+        "FROM u JOIN unit_days AS d ON d.unit_key = u.unit_key AND d.unit_type = $unit_type "
+        "AND d.measure = $measure AND d.occurred_on >= u.first_day AND d.occurred_on < u.first_day + $days) "
+        "SELECT variant, -1, -1, COUNT(*)::DOUBLE FROM u GROUP BY variant UNION ALL "
+        "SELECT variant, day, -1, SUM(y ORDER BY unit_key) FROM y GROUP BY variant, day UNION ALL "
+        "SELECT a.variant, a.day, b.day, SUM(a.y * b.y ORDER BY a.unit_key) FROM y AS a JOIN y AS b "
+        "ON a.unit_key = b.unit_key AND a.variant = b.variant AND a.day <= b.day "
+        "GROUP BY a.variant, a.day, b.day",
+        {
+            **_bound(plan.experiment, as_of),
+            "days": days,
+            "unit_type": plan.experiment.unit_type,
+            "measure": stored_name(part.partial, plan.experiment.environment),
+        },
+    ).fetchall()
+    for variant in plan.experiment.variants:
+        moments = _moments([row[1:] for row in rows if row[0] == variant], days)
+        if moments is not None:
+            yield DailyCell(metric=metric.name, variant=variant, moments=moments)
+
+
+def _moments(sums: Iterable[tuple[int, int, float]], days: int) -> Moments | None:
+    """Moments of the columns day 0, 1, … from their sums and sums of products; a unit without a row has 0."""
+    n, total, product = 0.0, np.zeros(days), np.zeros((days, days))
+    for first, second, value in sums:
+        if first < 0:
+            n = value
+        elif second < 0:
+            total[first] = value
+        else:
+            product[first, second] = product[second, first] = value
+    if n < 2:  # noqa: PLR2004 - a variance
+        return None
+    mean = total / n
+    cov = (product - n * np.outer(mean, mean)) / (n - 1)
+    return Moments(int(n), tuple(map(float, mean)), tuple(tuple(map(float, row)) for row in cov))
+
+
+def _bound(experiment: Experiment, as_of: dt.date) -> dict[str, object]:
+    return {"experiment": experiment.key, "iteration": experiment.iteration, "as_of": as_of}
