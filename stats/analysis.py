@@ -10,6 +10,7 @@ from stats.comparisons import Comparison, compare
 from stats.contrasts import Contrast
 from stats.corrections import Correction, Question, corrected
 from stats.decision import decide
+from stats.doubts import doubts, quantile_doubts
 from stats.exact import FEW
 from stats.findings import Places, before_exposure, futility, result_findings, split_findings
 from stats.looks import Evidence, Taken
@@ -115,7 +116,7 @@ def analyse(
         srm=srm,
         decision=decide(plan, results, srm, ended=ended, failed_checks=failed),
         findings=found,
-        warnings=tuple(_warnings(comparisons)),
+        warnings=tuple(_warnings(read)),
     )
 
 
@@ -160,27 +161,31 @@ def _rows(
     if not read.readings:
         yield from undefined_rows(plan, comparison, base)
         return
-    few = _few(comparison)
-    base = msgspec.structs.replace(base, reasons=comparison.notes)
-    doubtful = msgspec.structs.replace(base, reasons=(*few, *comparison.notes))
+
+    def doubting(method: str) -> Result:
+        return msgspec.structs.replace(base, reasons=(*_doubts(comparison, method), *comparison.notes))
+
     for reading in read.readings:
-        own = base if reading.notes else doubtful  # a method for few conversions is not doubtful for them
-        yield from reading_rows(plan, metric, reading, correction if reading.headline else None, own)
-    yield from pooled_rows(comparison, doubtful, ended=ended)
+        row = doubting(reading.estimator)
+        yield from reading_rows(plan, metric, reading, correction if reading.headline else None, row)
+    yield from pooled_rows(comparison, doubting("z_pooled"), ended=ended)
     if plan.settings.methods:
         plain = read.readings[-1].contrast
         shown = {(reading.pair.method if reading.pair else "") for reading in read.readings}
         for found in beside(plan, comparison, plain):
             if found.method not in shown:
-                yield from beside_rows(plan, metric, found, base, ended=ended)
+                yield from beside_rows(plan, metric, found, doubting(found.method), ended=ended)
 
 
-def _few(comparison: Comparison) -> tuple[str, ...]:
-    """Whether the normal law is doubtful for these counts."""
-    if comparison.metric.kind != "proportion" or comparison.metric.clustered:
-        return ()
-    counts = [arm.n * share for arm in comparison.moments for share in (arm.mean[0], 1 - arm.mean[0])]
-    return ("few_conversions",) if min(counts) < FEW else ()
+def _doubts(comparison: Comparison, method: str) -> tuple[str, ...]:
+    """Why a method's p-value and interval may be less good than they look."""
+    metric = comparison.metric
+    if metric.kind == "quantile":
+        return quantile_doubts(metric.quantile or 0.5, comparison.n_variant, comparison.n_baseline)
+    v, b = comparison.moments
+    positive = metric.non_negative and min(v.mean[0], b.mean[0]) >= 0
+    kind = "ratio" if metric.width > 1 else metric.kind
+    return doubts(kind, method, v, b, non_negative=positive)
 
 
 def _findings(
@@ -201,14 +206,42 @@ def _findings(
     yield from futility(plan, [(one.comparison, one.readings[0]) for one in read if one.readings], taken)
 
 
-def _warnings(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    overall = [one for one in comparisons if one.segment is None]
-    for name in dict.fromkeys(one.metric.name for one in overall if not one.problem and _few(one)):
-        yield (
-            f"{name}: a variant has fewer than {FEW} units with or without a conversion, too few for the "
-            "normal approximation: the headline is by a method for small counts, or waits for more."
-        )
-    for name in dict.fromkeys(one.metric.name for one in overall if "covariate_constant" in one.notes):
-        yield f"{name}: the covariate does not vary, so nothing could be adjusted."
-    if any(comparison.segment is not None for comparison in comparisons):
+def _warnings(read: Sequence[_Read]) -> Iterator[str]:
+    """What a reader must know, a sentence per metric and cause; only of comparisons over everyone."""
+    said: dict[str, dict[str, None]] = {}
+    for one in read:
+        if one.comparison.segment is None and one.readings:
+            head = one.readings[0]
+            codes = (*head.notes, *_doubts(one.comparison, head.estimator), *one.comparison.notes)
+            if head.withheld == "too_few":
+                codes = ("too_few", *codes)
+            for code in codes:
+                if code in WARNINGS:
+                    said.setdefault(code, {})[one.comparison.metric.name] = None
+    for code, names in said.items():
+        yield f"{', '.join(names)}: {WARNINGS[code]}."
+    if any(one.comparison.segment is not None for one in read):
         yield "Segments are for exploration: their p-values are corrected within a dimension only."
+
+
+WARNINGS = {
+    "too_few": "too few conversions for a sequential test, so the headline waits for more",
+    "score_for_few": f"a variant has fewer than {FEW} units with or without a conversion, too few for the "
+    "normal approximation: compared by the score test",
+    "exact_for_few": "fewer than 5 conversions are expected in a variant: compared by an exact test",
+    "few_conversions": f"a variant has fewer than {FEW} units with or without a conversion: interval and "
+    "p-value are doubtful",
+    "unequal_arms": "the variants are of very different size for what was observed: errors fall mostly on "
+    "one side",
+    "heavy_tail": "few large values decide for variants of this size, so errors fall mostly on one side; cap "
+    "the metric, or wait for more units",
+    "small_sample": "too few units for this kind of metric: intervals may be too short",
+    "few_clusters": "too few clusters in a variant: intervals are too short",
+    "few_units_for_adjustment": "fewer than 30 units per covariate in a variant: the adjusted interval is "
+    "too short",
+    "few_beyond_quantile": "few values lie beyond the quantile for variants of this size: its error is not "
+    "well known",
+    "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
+    "strata_incomplete": "some units are in no stratum, so nothing could be adjusted",
+    "constant_arm": "every unit of one variant has the same value, so its variance is not known",
+}

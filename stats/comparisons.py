@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -17,6 +18,7 @@ from stats.regression import Sample
 from stats.strata import Stratum, post_stratified
 
 _LEAST_UNITS = 2
+_ROUNDING = 1e-6  # of a covariance, relative to what it can be at most
 _WHOLE = 1e-6  # how far a number of conversions may be from a whole one
 _NOTHING = Moments(0, (), ())
 
@@ -167,31 +169,41 @@ def _known(asked: Comparison, place: _Place) -> Comparison:
 
 def _observed(metric: MetricPlan, moments: Moments) -> float | None:
     """The arm's mean or ratio; None where it has none."""
-    if moments.n == 0:
+    if moments.n == 0 or len(moments.mean) < metric.width:
         return None
     if metric.width > 1:
-        return moments.mean[0] / moments.mean[1] if moments.mean[1] else None
-    return moments.mean[0]
+        found = moments.mean[0] / moments.mean[1] if moments.mean[1] else math.nan
+    else:
+        found = moments.mean[0]
+    return found if math.isfinite(found) else None
 
 
 def _problem(metric: MetricPlan, variant: Moments, baseline: Moments, n_immature: int) -> str | None:
-    """Why nothing can be compared."""
-    arms = (variant, baseline)
-    if any(arm.n == 0 for arm in arms):
-        return "immature" if n_immature else "no_units"
-    if any(arm.n < _LEAST_UNITS for arm in arms):
-        return "too_few_units"
-    if not all(math.isfinite(x) for arm in arms for x in (*arm.mean, *(c for row in arm.cov for c in row))):
-        return "not_finite"
-    if metric.width > 1 and any(arm.mean[1] == 0 for arm in arms):
-        return "zero_denominator"
-    if (
-        metric.kind == "proportion"
-        and not metric.clustered
-        and not all(0 <= arm.mean[0] <= 1 for arm in arms)
-    ):
-        return "not_a_proportion"
-    return None
+    """Why nothing can be compared: the first reason that one of the arms gives."""
+    arms, columns = (variant, baseline), metric.width + metric.covariates
+    is_share = metric.kind == "proportion" and not metric.clustered
+    reasons: tuple[tuple[str, Callable[[Moments], bool]], ...] = (
+        ("immature" if n_immature else "no_units", lambda arm: arm.n == 0),
+        ("too_few_units", lambda arm: arm.n < _LEAST_UNITS),
+        ("columns_differ", lambda arm: {len(arm.mean), len(arm.cov), *map(len, arm.cov)} != {columns}),
+        ("not_finite", lambda arm: not all(map(math.isfinite, (*arm.mean, *chain(*arm.cov))))),
+        ("impossible_moments", lambda arm: not _possible(arm)),
+        ("zero_denominator", lambda arm: metric.width > 1 and arm.mean[1] == 0),
+        ("not_a_proportion", lambda arm: is_share and not 0 <= arm.mean[0] <= 1),
+    )
+    return next((reason for reason, gives in reasons if any(map(gives, arms))), None)
+
+
+def _possible(arm: Moments) -> bool:
+    """Whether the matrix can be one of covariances: symmetric, and within Cauchy and Schwarz's bounds."""
+    cov, width = arm.cov, range(len(arm.cov))
+    sizes = [math.sqrt(cov[i][i]) if cov[i][i] >= 0 else math.nan for i in width]
+    return all(
+        abs(cov[i][j] - cov[j][i]) <= _ROUNDING * sizes[i] * sizes[j]
+        and abs(cov[i][j]) <= (1 + _ROUNDING) * sizes[i] * sizes[j]
+        for i in width
+        for j in width
+    )
 
 
 def _with_strata(
@@ -236,6 +248,8 @@ def _with_estimators(plan: Plan, known: Comparison) -> Comparison:
         return msgspec.structs.replace(known, problem="zero_variance")
     found: list[Estimator] = [plain] if plain.variance_against(1.0) > 0 else []
     adjusted, notes = _adjusted(plan, known)
+    if counted is None and any(arm.cov[0][0] == 0 for arm in known.moments):
+        notes = ("constant_arm", *notes)
     if adjusted is not None:
         found.insert(0, adjusted)
     if counted is not None:

@@ -75,6 +75,7 @@ class MetricPlan(msgspec.Struct, frozen=True, kw_only=True):
     equivalence: float | None = None  # the relative change, up or down, that makes no practical difference
     covariates: int = 0
     ratio_covariate: bool = False  # whether the first two covariates are numerator and denominator before
+    non_negative: bool = True  # whether no unit's measure can be below 0, as of counts and amounts
     clustered: bool = False  # whether units are clusters: the columns are cluster total and cluster size
     quantile: float | None = None
     fingerprint: str | None = None

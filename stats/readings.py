@@ -21,6 +21,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     """One estimator under one horizon, as rows will show it."""
 
     contrast: Contrast  # the estimates
+    estimator: str  # the method behind them, whatever law they are read under
     pair: Pair | None = None  # None: it may not be read
     horizon: Horizon
     headline: bool
@@ -59,6 +60,7 @@ def _fixed(plan: Plan, estimator: Estimator, *, headline: bool, ended: bool) -> 
         pair = Linear(estimator, StudentT(estimator.df))
     return Reading(
         contrast=pair.contrast,
+        estimator=estimator.method,
         pair=pair,
         horizon="fixed",
         headline=headline,
@@ -71,6 +73,7 @@ def _sequential(plan: Plan, comparison: Comparison, estimator: Estimator, taken:
     """Counts that are too small have no sequential law, and to change the method between looks is peeking."""
     reading = Reading(
         contrast=estimator.contrast if isinstance(estimator, Counted) else estimator,
+        estimator=estimator.method,
         horizon=plan.horizon,
         headline=True,
         withheld="too_few",

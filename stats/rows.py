@@ -227,6 +227,7 @@ def beside_rows(
         contrast = found.contrast
         reading = Reading(
             contrast=contrast,
+            estimator=found.method,
             pair=found,
             horizon="fixed",
             headline=False,

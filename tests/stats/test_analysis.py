@@ -208,7 +208,7 @@ def test_few_conversions_are_compared_by_a_method_for_small_counts():
     assert relative.status is Status.UNDEFINED
     plain = rows(found, method="z_unpooled", scale="absolute")[0]
     assert "few_conversions" in plain.reasons
-    assert any("fewer than 30" in warning for warning in found.warnings)
+    assert any("by an exact test" in warning for warning in found.warnings)
 
 
 def test_fewer_than_thirty_conversions_are_compared_by_the_score_test():

@@ -347,12 +347,6 @@ def test_what_is_extreme_has_numbers_or_a_reason_and_harms_nobody(kind, moments,
     ]
 
 
-KNOWN = pytest.mark.xfail(
-    strict=True, reason="rows show an observed mean, and an estimate of it, that is NaN or infinite"
-)
-
-
-@KNOWN
 @pytest.mark.parametrize("mean", [NAN, INF, -INF])
 @pytest.mark.parametrize("kind", ["proportion", "mean"])
 def test_a_mean_that_is_no_number_is_not_shown_either(kind, mean):
