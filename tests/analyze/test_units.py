@@ -85,7 +85,7 @@ def test_a_value_missing_in_one_row_of_a_unit_is_no_missing_unit(analyze, table)
     rows = [(1, "A", 1), (1, "A", None), (2, "A", 5), (3, "B", 3), (4, "B", 4)]
     found = analyze(table("u,v,y", rows), "--unit", "u", "--mean", "y")
     assert found.row("y")["mean_baseline"] == 3.0
-    assert found.json["warnings"] == []
+    assert not any("without a value" in warning for warning in found.json["warnings"])
 
 
 def test_units_are_told_apart_exactly(analyze, table):
