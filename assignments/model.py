@@ -10,9 +10,9 @@ from typing import Literal
 
 import msgspec
 
+from stats.plan import Horizon, Settings
 from tenbin_sdk.hashing import ALGORITHM, DEFAULT_SHARDS, Range
 
-Horizon = Literal["fixed", "anytime", "group_sequential"]
 Population = Literal["exposed", "assigned"]
 Compare = Literal["control", "all_pairs"]
 
@@ -25,16 +25,27 @@ class Guardrail(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
 
 
 class MetricRoles(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """Which metrics decide, which inform, which protect."""
+    """Which metrics decide, which inform, which protect, which only say whether the data are sound."""
 
     primary: tuple[str, ...]
     secondary: tuple[str, ...] = ()
     guardrail: tuple[Guardrail, ...] = ()
+    quality: tuple[str, ...] = ()
+
+    @property
+    def by_role(self) -> tuple[tuple[str, str], ...]:
+        """(metric, role) of every metric, in reading order: primary, secondary, guardrail, quality."""
+        return (
+            *((name, "primary") for name in self.primary),
+            *((name, "secondary") for name in self.secondary),
+            *((guardrail.metric, "guardrail") for guardrail in self.guardrail),
+            *((name, "quality") for name in self.quality),
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every metric of the experiment: primary, secondary, guardrail."""
-        return (*self.primary, *self.secondary, *(guardrail.metric for guardrail in self.guardrail))
+        """Every metric of the experiment, in reading order."""
+        return tuple(name for name, _ in self.by_role)
 
 
 class Segments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -100,6 +111,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     phases: tuple[Phase, ...]
     metrics: MetricRoles
     segments: Segments = Segments()
+    analysis: Settings = Settings()
     bucketing: Bucketing | None = None  # absent: somebody else assigned the units
 
     @property
@@ -120,5 +132,18 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
         Title, hypothesis and owner are words for people, so editing them recomputes nothing.
         """
-        plain = msgspec.structs.replace(self, title="", hypothesis="", owner="")
-        return hashlib.sha256(msgspec.json.encode(plain, order="deterministic")).hexdigest()[:16]
+        return _digest(msgspec.structs.replace(self, title="", hypothesis="", owner=""))
+
+    @property
+    def units_fingerprint(self) -> str:
+        """The same of what units and moments are made from, without what only the statistics read."""
+        read_later = {
+            field.name: field.default
+            for field in msgspec.structs.fields(self)
+            if field.name in {"compare", "horizon", "cadence", "alpha", "planned_units", "analysis"}
+        }
+        return _digest(msgspec.structs.replace(self, title="", hypothesis="", owner="", **read_later))
+
+
+def _digest(experiment: Experiment) -> str:
+    return hashlib.sha256(msgspec.json.encode(experiment, order="deterministic")).hexdigest()[:16]

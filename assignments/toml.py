@@ -59,6 +59,10 @@ def parse_experiment(table: Mapping[str, Any], *, where: str) -> Experiment:
         # A guardrail without a margin may be written as its bare name.
         guardrails = [{"metric": item} if isinstance(item, str) else item for item in metrics["guardrail"]]
         table["metrics"] = {**metrics, "guardrail": guardrails}
+    analysis = table.get("analysis")
+    if isinstance(analysis, dict) and isinstance(analysis.get("spending"), str):
+        # A spending function without parameters may be written as its bare name.
+        table["analysis"] = {**analysis, "spending": {"type": analysis["spending"]}}
     experiment = convert(table, Experiment, where=where, error=AssignmentsError)
     validate(experiment, where=where)
     return experiment
@@ -70,7 +74,9 @@ def experiment_to_toml(experiment: Experiment) -> str:
     table["horizon"] = experiment.horizon  # the loader's default depends on `end`: always said
     phases = table.pop("phases")
     sections = {
-        name: section for name in ("metrics", "segments", "bucketing") if (section := table.pop(name, None))
+        name: section
+        for name in ("metrics", "segments", "analysis", "bucketing")
+        if (section := table.pop(name, None))
     }
     lines = [f"{_key(key)} = {_value(value)}" for key, value in table.items()]
     for phase in phases:

@@ -8,12 +8,15 @@ from collections.abc import Iterable
 
 from assignments.errors import AssignmentsError
 from assignments.model import Bucketing, Experiment, Phase
+from stats.errors import StatsError
+from stats.plan import check_settings
 from tenbin_sdk.hashing import MAX_SHARDS, Range
 from workspace import check_alpha, check_weights, seconds, suggest
 
 _MAX_NAME = 200  # characters; keys become folder names, partition keys and SQL literals
 _MAX_VARIANTS = 100
 _MAX_PHASES = 1_000
+_DAY_S = 86_400
 _FIRST_YEAR, _LAST_YEAR = 1970, 2199  # of the instants that the lake takes
 _LARGEST = {"planned_units": 10**12, "iteration": 2**31 - 1}  # an iteration is an int32 in the lake
 
@@ -28,6 +31,7 @@ def validate(experiment: Experiment, *, where: str) -> None:
     _plan(experiment, where)
     _phases(experiment, where)
     _metrics(experiment, where)
+    _analysis(experiment, where)
     if experiment.bucketing is not None:
         _bucketing(experiment.bucketing, where)
     for number, phase in enumerate(experiment.phases):
@@ -81,10 +85,10 @@ def _plan(experiment: Experiment, where: str) -> None:
         raise AssignmentsError(
             f'{where}: key "horizon": "group_sequential" is not there yet; use "fixed" or "anytime"'
         )
-    if experiment.horizon == "fixed" and experiment.end is None:
+    if experiment.horizon != "anytime" and experiment.end is None:
         raise AssignmentsError(
-            f'{where}: key "end" is missing; horizon "fixed" needs the last day, as in end = 2026-02-06, '
-            'or use horizon = "anytime"'
+            f'{where}: key "end" is missing; horizon "{experiment.horizon}" needs the last day, as in '
+            'end = 2026-02-06, or use horizon = "anytime"'
         )
     for key in ("start", "end"):
         day: dt.date | None = getattr(experiment, key)
@@ -96,12 +100,30 @@ def _plan(experiment: Experiment, where: str) -> None:
             "give a last day on or after the first"
         )
     check_alpha(experiment.alpha, where=f'{where}: key "alpha"', error=AssignmentsError)
-    if seconds(experiment.cadence, where=f'{where}: key "cadence"', error=AssignmentsError) <= 0:
-        raise AssignmentsError(f'{where}: key "cadence": "{experiment.cadence}" must be longer than nothing')
+    _cadence(experiment, where)
     for key, largest in _LARGEST.items():
         number: int | None = getattr(experiment, key)
         if number is not None and not 1 <= number <= largest:
             raise AssignmentsError(f'{where}: key "{key}": {number} must lie between 1 and {largest}')
+
+
+def _cadence(experiment: Experiment, where: str) -> None:
+    at = f'{where}: key "cadence"'
+    length_s = seconds(experiment.cadence, where=at, error=AssignmentsError)
+    if length_s <= 0:
+        raise AssignmentsError(f'{at}: "{experiment.cadence}" must be longer than nothing')
+    if experiment.horizon != "group_sequential":
+        return
+    if length_s % _DAY_S:
+        raise AssignmentsError(
+            f'{at}: "{experiment.cadence}" is not a number of days; looks of horizon "group_sequential" '
+            'are whole days apart, as in cadence = "7d"'
+        )
+    if experiment.planned_units is None:
+        raise AssignmentsError(
+            f'{where}: key "planned_units" is missing; horizon "group_sequential" needs the units of '
+            'all variants at which it will end (`tenbin power` says how many), or use horizon = "anytime"'
+        )
 
 
 def _year(day: dt.date, where: str) -> None:
@@ -188,6 +210,21 @@ def _metrics(experiment: Experiment, where: str) -> None:
                 f'{where}: metrics.guardrail "{guardrail.metric}": margin {margin!r} must lie between 0 '
                 "and 1, both excluded; 0.02 is two per cent of the control's mean"
             )
+
+
+def _analysis(experiment: Experiment, where: str) -> None:
+    at, settings = f"{where}: [analysis]", experiment.analysis
+    try:
+        check_settings(settings, experiment.horizon)
+    except StatsError as reason:
+        raise AssignmentsError(f"{at}: {reason}") from None
+    _unique(settings.methods, f'{at}: key "methods"')
+    segments = [*experiment.segments.from_exposure, *experiment.segments.from_units]
+    if settings.strata is not None and settings.strata not in segments:
+        raise AssignmentsError(
+            f'{at}: strata "{settings.strata}" is none of the segments that [segments] names; '
+            f"{suggest(settings.strata, segments)}"
+        )
 
 
 def _bucketing(bucketing: Bucketing, where: str) -> None:

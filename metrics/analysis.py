@@ -44,21 +44,14 @@ def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
                 role=role,
                 direction=used[name].direction,
                 margin=margins.get(name) if role == "guardrail" else None,
+                equivalence=used[name].equivalence,
                 covariates=1 if used[name].covariate else 0,
                 fingerprint=used[name].fingerprint,
             )
-            for name, role in roles_of(experiment)
+            for name, role in experiment.metrics.by_role
         ),
+        settings=experiment.analysis,
     )
-
-
-def roles_of(experiment: Experiment) -> list[tuple[str, str]]:
-    """Each metric of the experiment with its role, in reading order: primary, secondary, guardrail."""
-    return [
-        *((name, "primary") for name in experiment.metrics.primary),
-        *((name, "secondary") for name in experiment.metrics.secondary),
-        *((guardrail.metric, "guardrail") for guardrail in experiment.metrics.guardrail),
-    ]
 
 
 def planned_end(

@@ -120,6 +120,11 @@ def _check_metric(metric: Metric, where: str) -> None:
             "covers the same time at day precision"
         )
     _check_winsorize(metric, where)
+    if metric.equivalence is not None and not 0 < metric.equivalence < 1:  # NaN is refused too
+        raise MetricsError(
+            f'{where}: key "equivalence" is {metric.equivalence}; write the relative change that makes no '
+            "practical difference, above 0 and below 1, as in 0.01"
+        )
 
 
 def _check_ratio(metric: Metric, where: str) -> None:

@@ -94,6 +94,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
     covariate: str | None = None  # the same measure in this long before first exposure
     direction: Direction = "increase"
+    equivalence: float | None = None  # the relative change, up or down, that makes no practical difference
     goal: float | None = None
     owner: str | None = None
     description: str | None = None

@@ -10,7 +10,7 @@ import msgspec
 from assignments.model import Experiment
 from assignments.toml import experiment_to_toml
 from metrics import evidence, metric_to_toml
-from metrics.analysis import planned_end, roles_of
+from metrics.analysis import planned_end
 from metrics.engines.duckdb import Engine
 from metrics.registry import fingerprint_of
 from reports.readout import (
@@ -120,7 +120,7 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
 def _definitions(engine: Engine, experiment: Experiment) -> tuple[MetricDefinition, ...]:
     margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrail}
     found = []
-    for name, role in roles_of(experiment):
+    for name, role in experiment.metrics.by_role:
         metric = engine.metrics[name]
         found.append(
             MetricDefinition(

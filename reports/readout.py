@@ -38,7 +38,7 @@ class MetricDefinition(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    role: str  # primary | secondary | guardrail
+    role: str  # primary | secondary | guardrail | quality
     direction: str  # increase | decrease
     unit: str | None = None  # of the value: a currency, "events", …
     window: str | None = None

@@ -7,7 +7,7 @@ import msgspec
 from reports.readout import Readout
 from stats.results import Result, Status
 
-ROLE_ORDER = {"primary": 0, "secondary": 1, "guardrail": 2}
+ROLE_ORDER = {"primary": 0, "secondary": 1, "guardrail": 2, "quality": 3}
 
 
 class Pair(msgspec.Struct, frozen=True):

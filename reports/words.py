@@ -28,7 +28,7 @@ CHECKS = {
     Outcome.FAILED: Badge("Failed", "✕", "bad"),
     Outcome.NOT_APPLICABLE: Badge("Not applicable", "–", "neutral"),
 }
-ROLES = {"primary": "Primary", "secondary": "Secondary", "guardrail": "Guardrail"}
+ROLES = {"primary": "Primary", "secondary": "Secondary", "guardrail": "Guardrail", "quality": "Data quality"}
 POPULATIONS = {"exposed": "units that were exposed", "assigned": "units that were assigned"}
 HORIZONS = {
     "fixed": "fixed (significance is read once, at the planned end)",

@@ -23,7 +23,7 @@ from stats.numerics import level, positive, quiet
 _MILLS_BY_SERIES = 1e3  # from where on 1 - t M(t) is taken from its asymptotic series
 
 
-class Prior(msgspec.Struct, frozen=True):
+class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A normal prior on the relative lift (0.1 = +10 %); with an infinite `sd` it is flat.
 
     Raises:

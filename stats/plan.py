@@ -175,17 +175,9 @@ def check_plan(plan: Plan) -> None:
     Raises:
         StatsError: the sentence says what does.
     """
-    settings = plan.settings
-    if settings.msprt is not None and not 0 < settings.msprt < float("inf"):
-        raise StatsError(f"msprt is a standard deviation of the lift, above 0, not {settings.msprt}")
-    if plan.horizon != "fixed" and settings.proportions not in {"auto", "z_unpooled"}:
-        raise StatsError(
-            f'proportions "{settings.proportions}" have no sequential form; use "auto", or horizon "fixed"'
-        )
+    check_settings(plan.settings, plan.horizon)
     if plan.horizon == "group_sequential" and not plan.planned_units:
         raise StatsError('horizon "group_sequential" needs planned_units, the most that will be looked at')
-    if settings.adjustment == "post_stratified" and settings.strata is None:
-        raise StatsError('adjustment "post_stratified" needs strata, the dimension to compare within')
     for metric in plan.metrics:
         for name in ("margin", "equivalence"):
             value = getattr(metric, name)
@@ -193,3 +185,21 @@ def check_plan(plan: Plan) -> None:
                 raise StatsError(
                     f'metric "{metric.name}": {name} must be at least 0 and below 1, not {value}'
                 )
+
+
+def check_settings(settings: Settings, horizon: Horizon) -> None:
+    """Refuse settings that contradict themselves or the horizon.
+
+    Raises:
+        StatsError: the sentence says what does.
+    """
+    if settings.msprt is not None and not 0 < settings.msprt < float("inf"):
+        raise StatsError(f"msprt is a standard deviation of the lift, above 0, not {settings.msprt}")
+    if horizon != "fixed" and settings.proportions not in {"auto", "z_unpooled"}:
+        raise StatsError(
+            f'proportions "{settings.proportions}" have no sequential form; use "auto", or horizon "fixed"'
+        )
+    if settings.adjustment == "post_stratified" and settings.strata is None:
+        raise StatsError('adjustment "post_stratified" needs strata, the dimension to compare within')
+    if settings.seed < 0:
+        raise StatsError(f"seed must be a whole number from 0 on, not {settings.seed}")

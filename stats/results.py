@@ -36,7 +36,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     experiment: str
     iteration: int
     metric: str
-    role: str  # primary | secondary | guardrail
+    role: str  # primary | secondary | guardrail | quality
     segment: str | None = None  # "dimension=value"; None: everyone
     as_of: dt.date | None = None
     revision: int = 0

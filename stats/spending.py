@@ -18,7 +18,7 @@ from stats.errors import StatsError
 _LARGEST_GAMMA = 40.0  # beyond, all is spent at one end; as in gsDesign
 
 
-class OBrienFleming(msgspec.Struct, frozen=True, tag="obrien_fleming"):
+class OBrienFleming(msgspec.Struct, frozen=True, tag="obrien_fleming", forbid_unknown_fields=True):
     """Lan and DeMets' approximation of O'Brien and Fleming: 2 - 2 Phi(z_{alpha/2} / sqrt t).
 
     Little is spent early: the first looks ask for overwhelming evidence, the last one for hardly more than
@@ -33,7 +33,7 @@ class OBrienFleming(msgspec.Struct, frozen=True, tag="obrien_fleming"):
         return whole
 
 
-class Pocock(msgspec.Struct, frozen=True, tag="pocock"):
+class Pocock(msgspec.Struct, frozen=True, tag="pocock", forbid_unknown_fields=True):
     """Lan and DeMets' approximation of Pocock: alpha ln(1 + (e - 1) t). Boundaries are nearly constant."""
 
     def spent(self, alpha: Real, share: Real) -> Real:
@@ -41,7 +41,7 @@ class Pocock(msgspec.Struct, frozen=True, tag="pocock"):
         return whole
 
 
-class Power(msgspec.Struct, frozen=True, tag="power"):
+class Power(msgspec.Struct, frozen=True, tag="power", forbid_unknown_fields=True):
     """The power family alpha t^rho: Kim and DeMets 1987, Biometrika 74:149."""
 
     rho: float
@@ -55,7 +55,7 @@ class Power(msgspec.Struct, frozen=True, tag="power"):
         return whole
 
 
-class HwangShihDeCani(msgspec.Struct, frozen=True, tag="hwang_shih_decani"):
+class HwangShihDeCani(msgspec.Struct, frozen=True, tag="hwang_shih_decani", forbid_unknown_fields=True):
     """alpha (1 - e^{-gamma t}) / (1 - e^{-gamma}): Hwang, Shih, DeCani 1990, Statistics in Medicine 9:1439.
 
     With gamma = -4 near O'Brien and Fleming, with 1 near Pocock, with 0 linear.

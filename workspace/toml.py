@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from workspace.errors import UserError
 
@@ -72,19 +73,61 @@ def _explain(message: str, value: object, into: type[Any]) -> str:
         path = match["path"].removeprefix("$").removeprefix(".")
         message = message[: match.start()]
     if unknown := re.match(r"Object contains unknown field `(.+)`", message):
-        known = (
-            [field.encode_name for field in msgspec.structs.fields(into)]
-            if hasattr(into, "__struct_fields__")
-            else []
-        )
         key = f"{path}.{unknown[1]}" if path else unknown[1]
-        return f'unknown key "{key}"' + (f"; {suggest(unknown[1], known)}" if known and not path else "")
+        known = _keys(into, path)
+        return f'unknown key "{key}"' + (f"; {suggest(unknown[1], known)}" if known else "")
     if missing := re.match(r"Object missing required field `(.+)`", message):
         key = f"{path}.{missing[1]}" if path else missing[1]
         return f'key "{key}" is missing'
     found = _lookup(value, path)
+    allowed = _values(into, path)
+    if allowed and isinstance(found, str) and message.startswith("Invalid"):
+        return f'key "{path}" is "{found}"; {suggest(found, allowed)}'
     shown = "" if found is None else f" (found {found!r})"
     return (f'key "{path}": ' if path else "") + message + shown
+
+
+def _keys(into: type[Any], path: str) -> list[str]:
+    """The keys of the table at `path`, where it can be one kind of table only."""
+    tables = [kind for kind in _types(into, path) if isinstance(kind, inspect.StructType)]
+    return [field.encode_name for field in tables[0].fields] if len(tables) == 1 else []
+
+
+def _values(into: type[Any], path: str) -> list[str]:
+    """The words that may stand at `path`, where only some may."""
+    found = [
+        str(value)
+        for kind in _types(into, path)
+        if isinstance(kind, inspect.LiteralType)
+        for value in kind.values
+    ]
+    table, _, key = path.rpartition(".")
+    tags = [
+        kind.tag
+        for kind in _types(into, table)
+        if isinstance(kind, inspect.StructType) and kind.tag_field == key
+    ]
+    return found or [str(tag) for tag in tags]
+
+
+def _types(into: type[Any], path: str) -> list[inspect.Type]:
+    """What may stand at `path`; a union's members apart."""
+    kinds = _members(inspect.type_info(into))
+    for part in re.findall(r"[^.\[\]]+", path):
+        kinds = [member for kind in kinds for inner in _inner(kind, part) for member in _members(inner)]
+    return kinds
+
+
+def _inner(kind: inspect.Type, part: str) -> list[inspect.Type]:
+    if isinstance(kind, inspect.StructType):
+        return [field.type for field in kind.fields if field.encode_name == part]
+    if isinstance(kind, inspect.DictType):
+        return [kind.value_type]
+    return [kind.item_type] if isinstance(kind, inspect.CollectionType) else []
+
+
+def _members(kind: inspect.Type) -> list[inspect.Type]:
+    return list(kind.types) if isinstance(kind, inspect.UnionType) else [kind]
 
 
 def _lookup(value: object, path: str) -> object:

@@ -115,7 +115,11 @@ def stamps(
         inputs: rows of `inputs_by_day`.
         days: as-of days.
     """
-    made_of = (zone, plan.experiment.fingerprint, *(planned.metric.fingerprint for planned in plan.metrics))
+    made_of = (
+        zone,
+        plan.experiment.units_fingerprint,
+        *(planned.metric.fingerprint for planned in plan.metrics),
+    )
     digest = hashlib.sha256(repr(made_of).encode())
     waiting = deque(sorted(inputs, key=lambda row: (row[1] or dt.date.min, row[0])))
     found = {}

@@ -20,6 +20,9 @@ from assignments import (
     parse_experiment,
 )
 from assignments.records import CONTRACTS, columns, required
+from stats.bayes import Prior
+from stats.plan import Settings
+from stats.spending import Pocock, Power
 from workspace import UserError, load_workspace
 
 
@@ -47,6 +50,40 @@ def test_without_an_end_the_horizon_is_anytime(definition):
 def test_control_comes_first(definition):
     definition["control"] = "B 😀"
     assert parse_experiment(definition, where="f").variants == ("B 😀", "A")
+
+
+def test_how_it_is_analysed_is_read(definition):
+    definition["metrics"]["quality"] = ["crashes"]
+    definition["analysis"] = {
+        "alternative": "better",
+        "correction": "hochberg",
+        "strata": "country",
+        "methods": ["newcombe", "boschloo"],
+        "prior": {"mean": 0.01, "sd": 0.1},
+        "spending": {"type": "power", "rho": 2},
+    }
+    experiment = parse_experiment(definition, where="f")
+    assert experiment.analysis == Settings(
+        alternative="better",
+        correction="hochberg",
+        strata="country",
+        methods=("newcombe", "boschloo"),
+        prior=Prior(mean=0.01, sd=0.1),
+        spending=Power(rho=2),
+    )
+    assert experiment.metrics.by_role[-2:] == (("latency", "guardrail"), ("crashes", "quality"))
+    assert parse_experiment(tomllib.loads(experiment_to_toml(experiment)), where="f") == experiment
+
+
+def test_a_spending_function_may_be_a_bare_name(definition):
+    definition["analysis"] = {"spending": "pocock"}
+    assert parse_experiment(definition, where="f").analysis == Settings(spending=Pocock())
+
+
+def test_without_an_analysis_table_all_is_as_by_default(definition):
+    experiment = parse_experiment(definition, where="f")
+    assert experiment.analysis == Settings()
+    assert "analysis" not in experiment_to_toml(experiment)
 
 
 def test_round_trip(definition):
@@ -101,8 +138,20 @@ def test_the_fingerprint_follows_numbers_not_words(definition):
     assert experiment.fingerprint == replace(experiment, title="other", owner="x", hypothesis="y").fingerprint
     assert experiment.fingerprint != replace(experiment, alpha=0.01).fingerprint
     assert experiment.fingerprint != replace(experiment, control="B 😀").fingerprint
+    assert experiment.fingerprint != replace(experiment, analysis=Settings(seed=1)).fingerprint
     assert len(experiment.fingerprint) == 16
     assert set(experiment.fingerprint) <= set("0123456789abcdef")
+
+
+def test_what_only_the_statistics_read_makes_no_units_anew(definition):
+    experiment = parse_experiment(definition, where="f")
+    other = replace(
+        experiment, alpha=0.01, compare="all_pairs", horizon="anytime", planned_units=9, cadence="7d",
+        analysis=Settings(correction="none"),
+    )  # fmt: skip
+    assert other.units_fingerprint == experiment.units_fingerprint
+    for moved in ({"end": None}, {"control": "B 😀"}, {"segments": Segments()}, {"bucketing": None}):
+        assert replace(experiment, **moved).units_fingerprint != experiment.units_fingerprint
 
 
 def change(path, value):
@@ -202,6 +251,43 @@ def change(path, value):
             '"segments.from_units": "a=b" holds "=", which stands between',
         ),
         (change("segments.from_exposure", ["="]), '"segments.from_exposure": "=" holds "="'),
+        (change("horizon", "fixd"), 'key "horizon" is "fixd"; did you mean "fixed"?'),
+        (
+            change("metrics.guardrail.0.margn", 1),
+            'unknown key "metrics.guardrail.0..margn"; did you mean "margin"',
+        ),
+        (change("metrics.quality", ["latency"]), '"latency" is named twice'),
+        (change("analysis", {"metods": []}), 'unknown key "analysis.metods"; did you mean "methods"?'),
+        (
+            change("analysis", {"methods": ["newcomb"]}),
+            r'key "analysis.methods\[0\]" is "newcomb"; did you mean "newcombe"?',
+        ),
+        (change("analysis", {"methods": ["fisher", "fisher"]}), '"fisher" is named twice'),
+        (
+            change("analysis", {"correction": "holms"}),
+            'key "analysis.correction" is "holms"; did you mean "holm"?',
+        ),
+        (change("analysis", {"spending": "pocok"}), 'is "pocok"; did you mean "pocock"?'),
+        (change("analysis", {"spending": {"type": "power"}}), 'key "analysis.spending.rho" is missing'),
+        (
+            change("analysis", {"spending": {"type": "pocock", "rho": 1}}),
+            'unknown key "analysis.spending.rho"',
+        ),
+        (
+            change("analysis", {"spending": {"type": "power", "rho": 0}}),
+            'key "analysis.spending": the power of a spending function must be positive',
+        ),
+        (change("analysis", {"prior": {"sd": 0.0}}), 'key "analysis.prior": a prior needs .* a positive sd'),
+        (
+            change("analysis", {"msprt": 0.0}),
+            r"\[analysis\]: msprt is a standard deviation .* above 0, not 0.0",
+        ),
+        (change("analysis", {"seed": -1}), "seed must be a whole number from 0 on, not -1"),
+        (
+            change("analysis", {"strata": "contry"}),
+            'strata "contry" is none of the segments .*; did you mean "country"',
+        ),
+        (change("analysis", {"adjustment": "post_stratified"}), '"post_stratified" needs strata'),
         (change("bucketing", ...), r"has no \[bucketing\] table"),
         (change("bucketing.algorithm", "murmur"), 'key "bucketing.algorithm".*murmur'),
         (change("bucketing.total_shards", 2_000_000), "must lie between 1 and 1000000"),

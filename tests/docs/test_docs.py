@@ -8,11 +8,11 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from assignments.model import Experiment, Phase
+from assignments.model import Experiment, MetricRoles, Phase
 from metrics.load import KINDS
 from metrics.model import Metric
 from reports.words import REASONS
-from stats.plan import Method
+from stats.plan import Method, Settings
 from stats.results import Result, Status, Verdict
 from tests.support import ROOT
 from workspace.config import Source, WorkspaceTable
@@ -60,6 +60,8 @@ def test_every_metric_kind_is_documented():
         ("metrics.md", Metric),
         ("experiments.md", Experiment),
         ("experiments.md", Phase),
+        ("experiments.md", MetricRoles),
+        ("experiments.md", Settings),
         ("workspace.md", Source),
         ("workspace.md", WorkspaceTable),
     ],

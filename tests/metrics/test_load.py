@@ -94,6 +94,8 @@ WRONG = {
     "half days": (f'[a]\n{BASE}covariate = "36h"', 'key "covariate" is "36h"; write whole days'),
     "quantile": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = 99.9', 'key "winsorize" is 99.9'),
     "nan": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = nan', 'key "winsorize" is nan'),
+    "equivalence": (f"[a]\n{BASE}equivalence = 1", 'key "equivalence" is 1.0; write the relative change'),
+    "no equivalence": (f"[a]\n{BASE}equivalence = 0", 'key "equivalence" is 0.0'),
     "cap of a rate": (f"[a]\n{BASE}winsorize = 0.9", 'does not apply to kind "conversion"'),
     "value of a rate": (f'[a]\n{BASE}value = "value"', 'key "value" belongs to kind'),
     "field": ('[a]\nkind = "sum"\nevent = "x"\nvalue = "amount"', '"amount" is not a field'),
