@@ -81,10 +81,6 @@ def _unique(names: Iterable[str], where: str) -> None:
 
 
 def _plan(experiment: Experiment, where: str) -> None:
-    if experiment.horizon == "group_sequential":
-        raise AssignmentsError(
-            f'{where}: key "horizon": "group_sequential" is not there yet; use "fixed" or "anytime"'
-        )
     if experiment.horizon != "anytime" and experiment.end is None:
         raise AssignmentsError(
             f'{where}: key "end" is missing; horizon "{experiment.horizon}" needs the last day, as in '

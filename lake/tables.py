@@ -285,15 +285,26 @@ _DECLARED = (
         {
             "experiment": "VARCHAR",
             "iteration": "INTEGER",
-            "look": "INTEGER",
+            "look": "INTEGER",  # its number, from 1
             "as_of": "DATE",
-            "metric": "VARCHAR",
+            "n": "BIGINT",  # units of all arms: the smallest mature count over the primary metrics
+            "information": "DOUBLE",  # n as a share of the units planned then
+            "alpha_spent": "DOUBLE",  # by this look and those before it
+            "boundary": "DOUBLE",  # the |z| from which a two-sided test is significant
+            "alpha": "DOUBLE",
+            "spending": "VARCHAR",  # text of a JSON object
+            "metric": "VARCHAR",  # null, with all that follows, where nothing could be compared yet
             "variant": "VARCHAR",
-            "n": "BIGINT",
-            "information": "DOUBLE",
-            "alpha_spent": "DOUBLE",
-            "boundary": "DOUBLE",
+            "baseline": "VARCHAR",
+            "method": "VARCHAR",
             "z": "DOUBLE",
+            "estimate_variant": "DOUBLE",
+            "estimate_baseline": "DOUBLE",
+            "var_variant": "DOUBLE",  # of the estimate
+            "var_baseline": "DOUBLE",
+            "covariance": "DOUBLE",
+            "df": "DOUBLE",
+            "fingerprint": "VARCHAR",  # of the metric's definition
         },
         partition="experiment",
     ),

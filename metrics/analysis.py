@@ -60,14 +60,25 @@ def planned_end(
     """The first as-of day on which the fixed horizon may be read (DESIGN 4.7); None without an `end`.
 
     `end` counts whole, in the workspace's time zone; then the longest primary window; then `lateness`.
-    An as-of day D is cut at D + 1, 00:00 UTC.
     """
+    return _first_day(experiment, metrics, workspace, wait_s=workspace.lateness_s)
+
+
+def mature_day(experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace) -> dt.date | None:
+    """The first as-of day by which the last unit's primary windows are over; None without an `end`."""
+    return _first_day(experiment, metrics, workspace, wait_s=0)
+
+
+def _first_day(
+    experiment: Experiment, metrics: Mapping[str, Metric], workspace: Workspace, *, wait_s: int
+) -> dt.date | None:
+    """The first as-of day D, cut at D + 1, 00:00 UTC, that is cut `wait_s` after the last window or later."""
     used = metrics_of(experiment, metrics)
     if experiment.end is None:
         return None
     midnight = dt.datetime.combine(experiment.end + dt.timedelta(days=1), dt.time(), workspace.timezone)
     longest_s = max((used[name].window_s or 0 for name in experiment.metrics.primary), default=0)
-    closes = midnight.astimezone(dt.UTC) + dt.timedelta(seconds=longest_s + workspace.lateness_s)
+    closes = midnight.astimezone(dt.UTC) + dt.timedelta(seconds=longest_s + wait_s)
     epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
     days = math.ceil((closes - epoch).total_seconds() / _DAY_S)
     return epoch.date() + dt.timedelta(days=days - 1)
@@ -90,5 +101,10 @@ def as_of_days(
 
 def is_provisional(as_of: dt.date, workspace: Workspace, now: dt.datetime) -> bool:
     """Whether late rows may still change the day without a revision: `lateness` has not passed yet."""
-    closes = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
-    return now < closes + dt.timedelta(seconds=workspace.lateness_s)
+    return as_of > last_closed_day(workspace, now)
+
+
+def last_closed_day(workspace: Workspace, now: dt.datetime) -> dt.date:
+    """The latest as-of day whose lateness has passed, the moment of its end included."""
+    ends = now.astimezone(dt.UTC) - dt.timedelta(seconds=workspace.lateness_s)
+    return ends.date() - dt.timedelta(days=1)

@@ -21,9 +21,11 @@ from metrics.checks import experiment_findings
 from metrics.engines.duckdb import Engine
 from metrics.evidence import moments_of
 from metrics.inputs import daily_cells, places, unit_cells
+from metrics.looks import take_looks
 from metrics.model import MetricsError, metrics_of
 from stats.analysis import Analysis, analyse
 from stats.findings import Places
+from stats.looks import Taken
 from stats.plan import NEEDS_UNITS, AnyCell, Cell
 from stats.results import Decision, Finding, Outcome, Result
 
@@ -64,13 +66,15 @@ def refresh_results(
     So are the methods that read single units, whose rows stand for as long as the others of their day do.
 
     Raises:
-        MetricsError: the moments are older than the definitions of their metrics.
+        MetricsError: the moments are older than the definitions of their metrics, or the file now says
+            otherwise what no look may change.
     """
     days: dict[dt.date, list[AnyCell]] = {
         as_of: list(cells) for as_of, cells in cells_by_day(con, engine, experiment).items()
     }
     if not days:
         return None
+    taken = take_looks(con, engine, experiment, days, now=now)  # before what is said of their days
     last, plan = max(days), engine.plan(experiment)
     findings = experiment_findings(con, engine, experiment, last)
     failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
@@ -89,6 +93,7 @@ def refresh_results(
             now=now,
             failed_checks=failed if as_of == last else (),
             places=places(con, plan, enrolment, last) if as_of == last else None,
+            taken=taken,
         )
         for as_of, cells in days.items()
     ]
@@ -109,6 +114,7 @@ def _read_day(
     now: dt.datetime,
     failed_checks: Sequence[str],
     places: Places | None,
+    taken: Sequence[Taken],
 ) -> Reading:
     """The statistics of one as-of day."""
     end = planned_end(experiment, engine.metrics, engine.workspace)
@@ -122,6 +128,7 @@ def _read_day(
         provisional=provisional,
         failed_checks=failed_checks,
         places=places,
+        taken=taken,
     )
     return Reading(as_of, provisional, analysis)
 

@@ -27,13 +27,15 @@ def validate(
     there is nothing to compare with, and only names of metrics are checked.
 
     Raises:
-        MetricsError: an experiment names an unknown metric; a metric names an event, or a property of it,
-            that no row has, or sums up a field without any number.
+        MetricsError: an experiment names an unknown metric, or looks at one whose units are never mature; a
+            metric names an event, or a property of it, that no row has, or sums up a field without any
+            number.
     """
     used: dict[str, tuple[Metric, Experiment]] = {}
     for experiment in experiments:
         for name, metric in metrics_of(experiment, metrics).items():
             used.setdefault(name, (metric, experiment))
+        _refuse_open_windows(metrics, experiment)
     known = [
         row[0] for row in con.execute("SELECT DISTINCT event FROM events WHERE event IS NOT NULL").fetchall()
     ]
@@ -75,6 +77,17 @@ def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, plan: UnitPlan, unti
                     f'which can\'t be added; say which counts, as in currency = "{found[0]}", and the others '
                     "are left out and counted"
                 )
+
+
+def _refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) -> None:
+    """Units of an open window are never mature, so the information of a look could not be told."""
+    for name in experiment.metrics.primary:
+        if experiment.horizon == "group_sequential" and metrics[name].window is None:
+            raise MetricsError(
+                f'metric "{name}" (of experiment "{experiment.key}"): key "window" is missing; a primary '
+                'metric of horizon "group_sequential" needs one, as in window = "7d", or use horizon "fixed" '
+                'or "anytime"'
+            )
 
 
 def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:

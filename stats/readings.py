@@ -116,6 +116,7 @@ def _looked(plan: Plan, comparison: Comparison, reading: Reading, taken: Sequenc
                 steps.append(Linear(evidence.contrast, law))
     information = taken[-1].look.information
     if not steps:
-        return msgspec.structs.replace(reading, information=information)
+        why = "too_few" if isinstance(comparison.estimators[0], Counted) else "before_first_look"
+        return msgspec.structs.replace(reading, withheld=why, information=information)
     pair = Looked(reading.contrast, tuple(steps))
     return msgspec.structs.replace(reading, pair=pair, withheld=None, information=information)

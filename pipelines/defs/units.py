@@ -9,9 +9,10 @@ from collections.abc import Iterator
 import dagster as dg
 
 from metrics.analysis import as_of_days
+from metrics.looks import due_days
 from metrics.steps import StepReport
 from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
-from pipelines.resources import Session, WorkspaceResource, stepwise
+from pipelines.resources import Session, WorkspaceResource, now, stepwise
 from pipelines.spared import check_of, spared, spec_of
 
 _KINDS = {"duckdb", "deltalake"}
@@ -77,6 +78,7 @@ def units_to_moments(
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Bring every experiment to the as-of days of this run, and what it has of other days up to date.
 
+    Days of a group-sequential experiment whose look is due are made too: a look does not depend on runs.
     One step for both tables, because unit metrics are kept for the latest day only and moments for all.
     """
     first, last = _range(context)
@@ -86,7 +88,10 @@ def units_to_moments(
         for experiment in stepwise(list(session.experiments.values())):
             days = as_of_days(experiment, session.metrics, session.workspace, first=first, last=last)
             with spared(experiment, failed):
-                unit_report, moment_report = session.engine.refresh(session.con, experiment, days)
+                looked_at = due_days(session.con, session.engine, experiment, until=last, now=now())
+                unit_report, moment_report = session.engine.refresh(
+                    session.con, experiment, [*days, *looked_at]
+                )
                 units.append(unit_report)
                 moments.append(moment_report)
                 context.log.info("%s: %d as-of days in this range", experiment.key, len(days))

@@ -75,6 +75,13 @@ def test_how_it_is_analysed_is_read(definition):
     assert parse_experiment(tomllib.loads(experiment_to_toml(experiment)), where="f") == experiment
 
 
+def test_a_group_sequential_experiment_is_one_whose_file_says_so(definition):
+    definition["cadence"] = "7d"
+    assert parse_experiment(definition, where="f").horizon == "fixed"
+    definition["horizon"] = "group_sequential"
+    assert parse_experiment(definition, where="f").horizon == "group_sequential"
+
+
 def test_a_spending_function_may_be_a_bare_name(definition):
     definition["analysis"] = {"spending": "pocock"}
     assert parse_experiment(definition, where="f").analysis == Settings(spending=Pocock())
@@ -169,6 +176,16 @@ def change(path, value):
     return edit
 
 
+def changes(*each):
+    """Several of them."""
+
+    def edit(table):
+        for path, value in each:
+            change(path, value)(table)
+
+    return edit
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -200,8 +217,20 @@ def change(path, value):
         (change("end", dt.date(2026, 1, 24)), "2026-01-24 lies before start = 2026-01-25"),
         (change("end", "soon"), 'key "end".*soon'),
         (
-            change("horizon", "group_sequential"),
-            '"group_sequential" is not there yet; use "fixed" or "anytime"',
+            changes(("horizon", "group_sequential"), ("end", ...)),
+            'key "end" is missing; horizon "group_sequential" needs the last day',
+        ),
+        (
+            changes(("horizon", "group_sequential"), ("planned_units", ...)),
+            'key "planned_units" is missing; horizon "group_sequential" needs the units of all variants',
+        ),
+        (
+            changes(("horizon", "group_sequential"), ("cadence", "36h")),
+            'key "cadence": "36h" is not a number of days',
+        ),
+        (
+            changes(("horizon", "group_sequential"), ("analysis", {"proportions": "barnard"})),
+            'proportions "barnard" have no sequential form',
         ),
         (change("horizon", "sometimes"), 'key "horizon".*sometimes'),
         (

@@ -258,6 +258,19 @@ def test_a_sum_over_events_without_any_number_is_refused(bench, experiment_of):
         validate(bench.con, {"spend": spend}, [experiment_of("spend")])
 
 
+def test_what_is_looked_at_must_become_mature(bench, experiment_of):
+    bench.event(1, AT)
+    looked_at = {"horizon": "group_sequential", "planned_units": 10, "end": DAY}
+    windowed = Metric(name="windowed", kind="conversion", event="purchase", window="1d")
+    defined = {"bought": BOUGHT, "windowed": windowed}
+    validate(bench.con, defined, [experiment_of("bought"), experiment_of("windowed", **looked_at)])
+    validate(bench.con, defined, [experiment_of("windowed", guardrail=["bought"], **looked_at)])
+    with pytest.raises(
+        MetricsError, match=r'"bought" .*"banner".* key "window" is missing; a primary metric'
+    ):
+        validate(bench.con, defined, [experiment_of("windowed", "bought", **looked_at)])
+
+
 def test_definitions_are_not_held_against_an_empty_lake(bench, experiment_of):
     validate(bench.con, {"bought": BOUGHT}, [experiment_of("bought")])
 
