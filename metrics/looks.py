@@ -18,11 +18,12 @@ from metrics.engines.duckdb import Engine
 from metrics.model import MetricsError, metrics_of
 from stats.analysis import evidence, mature_units
 from stats.contrasts import Contrast
-from stats.looks import Evidence, Look, LookPlan, Taken, days_due, next_look
-from stats.plan import AnyCell
+from stats.looks import Evidence, Look, LookPlan, Taken, days_due, law, next_look
+from stats.plan import AnyCell, Plan
 from workspace import seconds
 
 _DAY_S = 86_400
+_TWO_SIDED = 2
 _SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "experiment": pl.String,
     "iteration": pl.Int32,
@@ -138,6 +139,18 @@ def due_days(
     ).fetchall()[0][0]
     closed = min(max(until, latest or until), last_closed_day(engine.workspace, now))
     return list(_days(engine, experiment, looks, until=closed))
+
+
+def boundary_of(plan: Plan, shown: Evidence, looks: Sequence[Look]) -> tuple[float, bool]:
+    """What a comparison was held against at the latest of `looks`, and whether it reached that.
+
+    By itself: the verdict corrects for the other comparisons too.
+    """
+    (metric,) = (metric for metric in plan.metrics if metric.name == shown.metric)
+    reference = law(looks, spending=plan.settings.spending, df=shown.contrast.df)
+    sides = plan.sides(metric)
+    boundary = float(reference.critical(plan.alpha, sides))
+    return boundary, (abs(shown.z) if sides == _TWO_SIDED else metric.sign * shown.z) >= boundary
 
 
 def next_day(

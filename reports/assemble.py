@@ -1,7 +1,9 @@
 """Gathers an experiment's readout from the lake and writes its pages: the one door from data to `reports`."""
 
 import contextlib
-from collections.abc import Mapping
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,13 +12,17 @@ import msgspec
 from assignments.model import Experiment
 from assignments.toml import experiment_to_toml
 from metrics import evidence, metric_to_toml
-from metrics.analysis import planned_end
+from metrics.analysis import plan_of, planned_end
 from metrics.engines.duckdb import Engine
+from metrics.looks import boundary_of, looks_of, next_day
 from metrics.registry import fingerprint_of
 from reports.readout import (
     DailyExposure,
     Exclusion,
     InputFile,
+    LookedAt,
+    Looks,
+    LookTaken,
     MetricDefinition,
     Readout,
 )
@@ -72,6 +78,7 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             f"`tenbin run {engine.workspace.root}` makes them"
         )
     results = evidence.results_of(con, experiment, as_of)
+    series = evidence.series_of(con, experiment)
     enrolment = engine.enrolment(con, experiment)
     health = evidence.health_of(con, experiment.key)
     return Readout(
@@ -108,12 +115,54 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             for item in enrolment.by_day(as_of)
         ),
         results=results,
-        series=evidence.series_of(con, experiment),
+        series=series,
         metrics=_definitions(engine, experiment),
+        looks=_looks(
+            con, engine, experiment, [row.as_of for row in series if row.as_of and not row.provisional]
+        ),
         definition=experiment_to_toml(experiment),
         inputs=tuple(InputFile(**msgspec.structs.asdict(item)) for item in evidence.inputs(con)),
         fingerprint=fingerprint_of(experiment, engine.metrics),
         warnings=health.warnings,
+    )
+
+
+def _looks(
+    con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment, closed: Sequence[dt.date]
+) -> Looks | None:
+    """The looks so far; the next one falls on a day that is not closed yet."""
+    if experiment.horizon != "group_sequential":
+        return None
+    taken, plan = looks_of(con, engine, experiment), plan_of(experiment, engine.metrics)
+    looks = [one.look for one in taken]
+    lines = []
+    for one in taken:
+        held = [boundary_of(plan, shown, looks[: one.look.number]) for shown in one.evidence]
+        lines.append(
+            LookTaken(
+                number=one.look.number,
+                as_of=one.look.as_of,
+                n=one.look.n,
+                information=one.look.information,
+                alpha_spent=one.look.alpha_spent,
+                comparisons=tuple(
+                    LookedAt(
+                        metric=shown.metric,
+                        variant=shown.variant,
+                        baseline=shown.baseline,
+                        z=shown.z if math.isfinite(shown.z) else None,
+                        boundary=boundary,
+                        crossed=crossed,
+                    )
+                    for shown, (boundary, crossed) in zip(one.evidence, held, strict=True)
+                ),
+            )
+        )
+    return Looks(
+        cadence=experiment.cadence,
+        spending=str(type(experiment.analysis.spending).__struct_config__.tag),
+        taken=tuple(lines),
+        next_day=next_day(engine, experiment, looks, after=max(closed, default=dt.date.min)),
     )
 
 

@@ -39,6 +39,7 @@ def to_markdown(page: Page) -> str:
         "## Results",
         _results(page),
         *_findings(page),
+        *_looks(page),
         "## Left out",
         _table(
             ("Reason", "Count", "Of"),
@@ -94,6 +95,13 @@ def _results(page: Page) -> str:
         ],
         numeric=range(3, 10),
     )
+
+
+def _looks(page: Page) -> Iterable[str]:
+    if page.looks is not None:
+        yield "## Looks"
+        yield escape(page.looks_note)
+        yield _table(page.looks.columns, page.looks.rows, numeric=page.looks.numeric)
 
 
 def _with_interval(estimate: str, interval: str) -> str:

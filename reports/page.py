@@ -79,6 +79,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     trends: tuple[Trend, ...]
     exposures: Chart | None
     exposures_table: Table
+    looks: Table | None  # of a group-sequential experiment
+    looks_note: str
     segments: tuple[Table, ...]
     methods: Table
     several: bool
@@ -121,6 +123,8 @@ def build_page(readout: Readout) -> Page:
         trends=_trends(readout, series, metrics),
         exposures=charts.exposures(readout),
         exposures_table=tables.exposures(readout, variants),
+        looks=tables.looks(readout) if readout.looks else None,
+        looks_note=_looks_note(readout),
         segments=_segments(by_segment, metrics),
         methods=tables.methods(readout.results),
         several=several,
@@ -308,6 +312,26 @@ def _trends(
             Trend(name, words.ROLES.get(role, role), chart, tables.days(mine, metric, name), " ".join(note))
         )
     return tuple(found)
+
+
+def _looks_note(readout: Readout) -> str:
+    """The law of the looks, how many there were, and when the next one is."""
+    looks = readout.looks
+    if looks is None:
+        return ""
+    number = len(looks.taken)
+    taken = "No look was taken yet" if not number else f"{number} look{'' if number == 1 else 's'} taken"
+    if looks.taken and looks.taken[-1].information >= 1:
+        then = "the last one was the final look, so nothing is tested again"
+    elif looks.next_day is None:
+        then = "no day is left to look at"
+    else:
+        then = f"the next one is as of {fmt.day(looks.next_day)}, once it is closed"
+    return (
+        f"Looks every {looks.cadence} spend the level of {fmt.plain_percent(readout.alpha)} "
+        f"by {words.SPENDING.get(looks.spending, looks.spending)}; what was significant at a look stays so. "
+        f"The boundaries are those of each comparison by itself. {taken}; {then}."
+    )
 
 
 def _segments(by_segment: Sequence[Pair], metrics: dict[str, MetricDefinition]) -> tuple[Table, ...]:

@@ -50,6 +50,37 @@ class MetricDefinition(msgspec.Struct, frozen=True, kw_only=True):
     sql: str
 
 
+class LookedAt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look showed of one comparison."""
+
+    metric: str
+    variant: str
+    baseline: str
+    z: float | None
+    boundary: float  # from which z is significant, before any correction for several comparisons
+    crossed: bool
+
+
+class LookTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """One look of a group-sequential experiment, as it was taken."""
+
+    number: int
+    as_of: dt.date
+    n: int  # units whose windows were over
+    information: float  # share of the units that were planned then; 1: the final look
+    alpha_spent: float  # by this look and those before it
+    comparisons: tuple[LookedAt, ...]
+
+
+class Looks(msgspec.Struct, frozen=True, kw_only=True):
+    """The looks of a group-sequential experiment: by which law, those taken, and when the next one is."""
+
+    cadence: str
+    spending: str
+    taken: tuple[LookTaken, ...]
+    next_day: dt.date | None = None  # the as-of day; None: there is none any more
+
+
 class Readout(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment as of one day."""
 
@@ -82,6 +113,7 @@ class Readout(msgspec.Struct, frozen=True, kw_only=True):
     results: tuple[Result, ...]  # of `as_of`: every metric, method, scale and segment
     series: tuple[Result, ...]  # headline rows without segment, of every as-of day
     metrics: tuple[MetricDefinition, ...]
+    looks: Looks | None = None  # of a group-sequential experiment
     definition: str  # TOML text of the experiment
     inputs: tuple[InputFile, ...]
     fingerprint: str

@@ -194,6 +194,32 @@ def exposures(readout: Readout, variants: Sequence[str]) -> Table:
     )
 
 
+def looks(readout: Readout) -> Table:
+    """The looks of a group-sequential experiment, a row per primary comparison."""
+    primary = {metric.name for metric in readout.metrics if metric.role == "primary"}
+    rows: list[tuple[str, ...]] = []
+    for look in readout.looks.taken if readout.looks else ():
+        taken = (str(look.number), fmt.day(look.as_of), fmt.count(look.n), fmt.percent(look.information))
+        shown = [one for one in look.comparisons if one.metric in primary]
+        rows += [
+            (
+                *taken,
+                one.metric,
+                one.variant,
+                f"{one.boundary:.4f}",
+                fmt.MISSING if one.z is None else f"{one.z:.4f}",
+                "yes" if one.crossed else "no",
+            )
+            for one in shown
+        ] or [(*taken, *[fmt.MISSING] * 4, "nothing to compare yet")]
+    return Table(
+        caption="Looks: what was seen of the primary metrics, and what it was held against",
+        columns=("Look", "As of", "Units", "Of the plan", "Metric", "Variant", "Boundary", "z", "Crossed"),
+        rows=tuple(rows),
+        numeric=frozenset({2, 3, 6, 7}),
+    )
+
+
 def segments(pairs: Sequence[Pair], metric: MetricDefinition | None, name: str) -> Table:
     """One metric by segment value: exploratory, so without adjusted p-values."""
     scale = scale_of(metric)

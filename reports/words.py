@@ -33,7 +33,13 @@ POPULATIONS = {"exposed": "units that were exposed", "assigned": "units that wer
 HORIZONS = {
     "fixed": "fixed (significance is read once, at the planned end)",
     "anytime": "anytime (valid at every look)",
-    "group_sequential": "group sequential (planned looks)",
+    "group_sequential": "group sequential (significance is read at planned looks)",
+}
+SPENDING = {
+    "obrien_fleming": "O'Brien and Fleming's spending function",
+    "pocock": "Pocock's spending function",
+    "power": "a power of the share of the plan",
+    "hwang_shih_decani": "Hwang, Shih and DeCani's spending function",
 }
 BETTER = Badge("Better", "▲", "good")
 WORSE = Badge("Worse", "▼", "bad")

@@ -21,6 +21,8 @@ from metrics.engines.duckdb import Engine
 from metrics.looks import due_days
 from metrics.model import MetricsError
 from metrics.results import refresh_results
+from reports.assemble import build_readout
+from reports.readout import Looks
 from stats.analysis import Analysis, analyse, evidence, mature_units
 from stats.looks import LookPlan, Taken, next_look
 from stats.moments import Moments
@@ -160,6 +162,15 @@ class Bench:
     def query(self, sql: str) -> list[tuple]:
         with self.lake.connect() as con:
             return con.execute(sql).fetchall()
+
+    def looks_readout(self) -> Looks:
+        """What the page says of them."""
+        workspace = load_workspace(self.root)
+        (experiment,) = load_experiments(workspace).values()
+        with self.lake.connect() as con:
+            readout = build_readout(con, Engine(workspace, self.lake, load_metrics(workspace)), experiment)
+        assert readout.looks is not None
+        return readout.looks
 
     def looks(self) -> list[tuple]:
         return self.query("SELECT * FROM looks ORDER BY ALL")
@@ -402,9 +413,35 @@ def test_a_changed_analysis_revises_results_from_the_moments_that_are_there(benc
 @pytest.mark.slow
 def test_the_command_takes_them_and_publishes_them(bench: Bench, undisturbed: Bench):
     bench.land_all()
-    tenbin("run", str(bench.root))
+    (outcome,) = json.loads(tenbin("run", str(bench.root), "--json").stdout)["experiments"]
     with tenbin_package.open(bench.root) as con:
         assert con.execute("SELECT * FROM looks ORDER BY ALL").fetchall() == undisturbed.looks()
+    looks = json.loads(Path(outcome["result_json"]).read_text(encoding="utf-8"))["looks"]
+    assert looks["spending"] == "obrien_fleming"
+    assert "next_day" not in looks or looks["next_day"] is None
+    bought = [
+        (look["number"], look["as_of"], shown["boundary"], shown["z"], shown["crossed"])
+        for look in looks["taken"]
+        for shown in look["comparisons"]
+        if shown["metric"] == "bought"
+    ]
+    kept = undisturbed.query(
+        "SELECT look, as_of::VARCHAR, z FROM looks WHERE metric = 'bought' ORDER BY look"
+    )
+    assert [(number, as_of, z) for number, as_of, _, z, _ in bought] == kept
+    assert [boundary for _, _, boundary, _, _ in bought] == pytest.approx(PUBLISHED, abs=1.5e-4)
+    assert [crossed for *_, crossed in bought] == [False, True, True, True, True]
+
+
+def test_the_next_look_is_on_a_day_that_is_not_closed_yet(bench: Bench):
+    bench.edit(("control =", 'cadence = "2d"\ncontrol ='))
+    bench.land_all().run(morning(6))
+    assert bench.looks_readout().next_day == day(4)
+    bench.run(morning(7))
+    assert [look.as_of for look in bench.looks_readout().taken] == [day(2), day(4)]
+    assert bench.looks_readout().next_day == day(6)
+    bench.run(AT_LAST)
+    assert bench.looks_readout().next_day is None
 
 
 PLAN = Plan(

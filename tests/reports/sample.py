@@ -11,6 +11,9 @@ from reports.readout import (
     DailyExposure,
     Exclusion,
     InputFile,
+    LookedAt,
+    Looks,
+    LookTaken,
     MetricDefinition,
     Readout,
 )
@@ -308,6 +311,61 @@ def withheld() -> Readout:
     )
 
 
+def looked_at() -> Readout:
+    """A group-sequential experiment after two looks, the first of which came too early for one comparison."""
+    base = winner()
+
+    def look(number: int, n: int, *shown: LookedAt) -> LookTaken:
+        as_of = START + dt.timedelta(days=7 * number - 1)
+        spent = (0.000_003, 0.000_788)[number - 1]
+        return LookTaken(
+            number=number, as_of=as_of, n=n, information=n / 100_000, alpha_spent=spent, comparisons=shown
+        )
+
+    def saw(variant: str, z: float | None, boundary: float, *, crossed: bool) -> LookedAt:
+        return LookedAt(
+            metric="checkout_conversion",
+            variant=variant,
+            baseline="A",
+            z=z,
+            boundary=boundary,
+            crossed=crossed,
+        )
+
+    return msgspec.structs.replace(
+        base,
+        experiment="looked-at",
+        title="One page checkout",
+        horizon="group_sequential",
+        looks=Looks(
+            cadence="7d",
+            spending="obrien_fleming",
+            taken=(
+                look(1, 20_000, saw("B", 3.21, 4.876888, crossed=False)),
+                look(
+                    2,
+                    40_000,
+                    saw("B", 4.5678, 3.356953, crossed=True),
+                    saw("対照群C", None, 3.356953, crossed=False),
+                    LookedAt(
+                        metric="orders_per_user",
+                        variant="B",
+                        baseline="A",
+                        z=1.0,
+                        boundary=3.4,
+                        crossed=False,
+                    ),
+                ),
+            ),
+            next_day=START + dt.timedelta(days=20),
+        ),
+        results=tuple(
+            msgspec.structs.replace(row, horizon="group_sequential", method="group_sequential")
+            for row in base.results
+        ),
+    )
+
+
 def statuses() -> Readout:
     """Every status, nulls wherever a number may be missing, and a metric that nobody defined."""
     base = withheld()
@@ -389,4 +447,4 @@ def hostile() -> Readout:
     )
 
 
-ALL = (winner, broken_split, withheld, statuses, hostile)
+ALL = (winner, broken_split, withheld, looked_at, statuses, hostile)

@@ -12,7 +12,9 @@ from tests.reports import sample
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize("build", [sample.winner, sample.broken_split, sample.withheld, sample.statuses])
+@pytest.mark.parametrize(
+    "build", [sample.winner, sample.broken_split, sample.withheld, sample.looked_at, sample.statuses]
+)
 def test_markdown_is_as_reviewed(build):
     path = GOLDEN / f"{build.__name__}.md"
     text = to_markdown(build_page(build()))

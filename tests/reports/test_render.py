@@ -179,6 +179,31 @@ def test_withheld_provisional_and_immature_are_said_in_words(tmp_path):
     assert "no interval" in text
 
 
+def test_the_looks_are_told_in_words_and_in_a_table(tmp_path):
+    text = Reader(render(sample.looked_at(), tmp_path).html.read_text(encoding="utf-8")).text
+    assert "group sequential (significance is read at planned looks)" in text
+    assert "2 looks taken; the next one is as of 2026-02-22, once it is closed." in text
+    assert "2 2026-02-15 40,000 40.00% checkout_ conversion B 3.3570 4.5678 yes" in text
+    assert "1.0000" not in text, "secondary metrics are in the JSON"
+    without = Reader(render(sample.winner(), tmp_path).html.read_text(encoding="utf-8"))
+    assert 'href="#looks"' not in str(without.tags)
+
+
+@pytest.mark.parametrize(
+    ("information", "next_day", "words"),
+    [
+        (1.0, None, "1 look taken; the last one was the final look, so nothing is tested again."),
+        (0.4, None, "1 look taken; no day is left to look at."),
+    ],
+)
+def test_when_there_is_no_next_look_the_page_says_why(information, next_day, words):
+    readout = sample.looked_at()
+    (first, *_) = readout.looks.taken
+    taken = (msgspec.structs.replace(first, information=information),)
+    looks = msgspec.structs.replace(readout.looks, taken=taken, next_day=next_day)
+    assert build_page(msgspec.structs.replace(readout, looks=looks)).looks_note.endswith(words)
+
+
 def test_what_is_not_defined_is_a_dash_with_its_reason(tmp_path):
     text = Reader(render(sample.statuses(), tmp_path).html.read_text(encoding="utf-8")).text
     assert "undefined: no shard of this variant stayed in place since the weights changed" in text
@@ -219,6 +244,7 @@ def test_the_index_has_what_needs_a_person_first(tmp_path):
     index = read_index(tmp_path)
     assert [entry.verdict.value for entry in index.experiments] == [
         "investigate",
+        "ship",
         "ship",
         "ship",
         "inconclusive",
