@@ -183,7 +183,7 @@ def test_the_looks_are_told_in_words_and_in_a_table(tmp_path):
     text = Reader(render(sample.looked_at(), tmp_path).html.read_text(encoding="utf-8")).text
     assert "group sequential (significance is read at planned looks)" in text
     assert "2 looks taken; the next one is as of 2026-02-22, once it is closed." in text
-    assert "2 2026-02-15 40,000 40.00% checkout_ conversion B 3.3570 4.5678 yes" in text
+    assert "2 2026-02-15 40,000 40.00% checkout_conversion B 3.3570 4.5678 yes" in text
     assert "1.0000" not in text, "secondary metrics are in the JSON"
     without = Reader(render(sample.winner(), tmp_path).html.read_text(encoding="utf-8"))
     assert 'href="#looks"' not in str(without.tags)
