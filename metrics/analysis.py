@@ -45,7 +45,9 @@ def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
                 direction=used[name].direction,
                 margin=margins.get(name) if role == "guardrail" else None,
                 equivalence=used[name].equivalence,
-                covariates=1 if used[name].covariate else 0,
+                covariates=len(used[name].parts) if used[name].covariate else 0,
+                ratio_covariate=used[name].kind == "ratio" and used[name].covariate is not None,
+                non_negative=used[name].kind != "sum",
                 fingerprint=used[name].fingerprint,
             )
             for name, role in experiment.metrics.by_role

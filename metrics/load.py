@@ -142,8 +142,6 @@ def _check_ratio(metric: Metric, where: str) -> None:
                 'event = "click" }'
             )
         _check_part(part, f"{where}: {key}")
-    if metric.covariate is not None:
-        raise MetricsError(f'{where}: key "covariate" is not there yet for kind "ratio"; leave it out')
 
 
 def _check_part(part: Part, where: str) -> None:

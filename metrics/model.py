@@ -126,8 +126,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the metric's moments, in their order."""
-        pre = ("covariate",) if self.covariate is not None else ()
-        return ("numerator", "denominator", *pre) if self.kind == "ratio" else ("numerator", *pre)
+        names = ("numerator", "denominator")[: len(self.parts)]
+        pre = ("covariate", "covariate_denominator")[: len(self.parts)] if self.covariate is not None else ()
+        return (*names, *pre)
 
     @property
     def unit(self) -> str | None:

@@ -98,25 +98,22 @@ def days_of(seconds: int) -> int:
 
 
 def _columns(metric: Metric, slots: list[Slot]) -> MetricColumns:
-    columns = []
-    for part, suffix in zip(metric.parts, ("", "__denominator"), strict=False):
-        slot = _slot(slots, Slot(measure=part.partial, window_s=metric.window_s))
-        columns.append(
-            UnitColumn(
-                name=f"{metric.name}{suffix}",
-                slot=slot,
-                aggregate=part.aggregate,
-                scale=MICRO if part.kind in VALUED else 1,
-            )
-        )
+    """What each part is after exposure, and what it was before, where that is asked for."""
+    periods: list[tuple[str, dict[str, int | None]]] = [("", {"window_s": metric.window_s})]
     if metric.covariate_s is not None:
-        part = metric.parts[0]
-        slot = _slot(slots, Slot(measure=part.partial, before_s=metric.covariate_s))
-        columns.append(
-            UnitColumn(
-                name=f"{metric.name}__covariate", slot=slot, aggregate=part.aggregate, scale=columns[0].scale
-            )
+        periods.append(("__covariate", {"before_s": metric.covariate_s}))
+    columns = [
+        UnitColumn(
+            name=f"{metric.name}{period}{suffix}",
+            slot=_slot(slots, Slot(measure=part.partial, **bounds)),
+            aggregate=part.aggregate,
+            scale=MICRO if part.kind in VALUED else 1,
         )
+        for period, bounds in periods
+        for part, suffix in zip(
+            metric.parts, ("", "_denominator" if period else "__denominator"), strict=False
+        )
+    ]
     return MetricColumns(metric=metric, columns=tuple(columns))
 
 

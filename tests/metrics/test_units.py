@@ -30,6 +30,7 @@ METRICS = (
         numerator=Part(kind="sum", event="purchase", currency="JPY"),
         denominator=Part(kind="count", event="view"),
         window="1d",
+        covariate="2d",
     ),
 )  # fmt: skip
 
@@ -169,7 +170,7 @@ def expected_values(metric, exposed, events, as_of, zone):
     if metric.covariate_s is not None:
         pre = dt.timedelta(seconds=metric.covariate_s)
         earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
-        values.append(measured(earlier, metric.parts[0]))
+        values += [measured(earlier, part) for part in metric.parts]
     end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
     if window is None:
         return True, values

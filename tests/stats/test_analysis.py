@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
+from stats import contrasts
 from stats.analysis import Analysis, Cell, MetricPlan, Plan, QuantileCell, Settings, analyse
 from stats.errors import StatsError
 from stats.moments import Moments
@@ -263,3 +264,26 @@ def test_a_capped_metric_says_its_cap_and_the_shares_that_it_clipped():
     )
     row = found.results[0]
     assert (row.cap, row.clipped_baseline, row.clipped_variant) == (9.5, 0.01, 0.02)
+
+
+def test_a_ratio_is_adjusted_by_the_ratio_before():
+    draw = np.random.default_rng(21)
+    arms = []
+    for lift in (1.0, 1.1):
+        views_before, views = draw.poisson(20, (2, 3_000)) + 1
+        rate = draw.beta(4, 30, 3_000)
+        arms.append(
+            Moments.from_columns(
+                draw.binomial(views, np.minimum(1, rate * lift)), views,
+                draw.binomial(views_before, rate), views_before,
+            )
+        )  # fmt: skip
+    metric = MetricPlan(name="ctr", kind="ratio", role="primary", covariates=2, ratio_covariate=True)
+    found = run(plan(metric), cell("ctr", "A", arms[0]), cell("ctr", "B", arms[1]))
+    head, plain = rows(found, scale="absolute")
+    expected = contrasts.adjusted(*(contrasts.linearised(arm, pairs=2) for arm in reversed(arms)))
+    assert (head.method, plain.method) == ("cuped", "delta")
+    assert head.estimate == pytest.approx(expected.estimate, rel=1e-11)
+    assert head.std_error == pytest.approx(math.sqrt(expected.variance_against(1.0)), rel=1e-11)
+    assert head.std_error < 0.8 * plain.std_error
+    assert head.variance_reduction > 0.35
