@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from assignments.model import Experiment
 from metrics.model import Metric, metrics_of
-from stats.plan import Kind, MetricPlan, Plan
+from stats.choices import Kind
+from stats.plan import MetricPlan, Plan
 from workspace import Workspace
 
 _DAY_S = 86_400

@@ -6,25 +6,21 @@ import msgspec
 
 from stats.arrays import Codes, Numbers
 from stats.bayes import DEFAULT, Prior
+from stats.choices import (
+    Adjustment,
+    Alternative,
+    Clustered,
+    Correction,
+    Families,
+    Horizon,
+    Kind,
+    Method,
+    Proportions,
+)
 from stats.errors import StatsError
 from stats.moments import Moments
 from stats.multiplicity import SUCCESS
 from stats.spending import OBrienFleming, Spending
-
-Kind = Literal["proportion", "mean", "ratio", "quantile"]
-Horizon = Literal["fixed", "anytime", "group_sequential"]
-Proportions = Literal["auto", "z_unpooled", "miettinen_nurminen", "barnard", "boschloo"]
-Adjustment = Literal["auto", "none", "cuped", "lin", "lin_hc2", "lin_hc3", "ancova", "post_stratified"]
-Clustered = Literal["auto", "delta", "cr1", "cr2"]
-Correction = Literal["holm", "hochberg", "benjamini_hochberg", "benjamini_yekutieli", "none"]
-Families = Literal["success", "role"]
-Alternative = Literal["two-sided", "better"]
-Method = Literal[
-    "z_unpooled", "miettinen_nurminen", "barnard", "boschloo", "fisher", "newcombe", "agresti_caffo",
-    "log_relative", "linear_delta", "log_delta", "cuped", "lin", "lin_hc2", "lin_hc3", "ancova",
-    "post_stratified", "cluster_delta", "cluster_cr1", "cluster_cr2", "mann_whitney", "brunner_munzel",
-    "permutation", "bootstrap", "normal_posterior", "beta_posterior", "msprt",
-]  # fmt: skip
 
 
 # Methods that read single units; the others are content with moments.

@@ -7,11 +7,12 @@ import msgspec
 
 from stats import looks
 from stats.beside import mixture
+from stats.choices import Horizon
 from stats.comparisons import Comparison, Counted, Estimator
 from stats.contrasts import Contrast
 from stats.looks import Taken
 from stats.pairs import Linear, Looked, Pair, counted
-from stats.plan import Horizon, Plan
+from stats.plan import Plan
 from stats.references import ConfidenceSequence, Reference, StudentT
 
 TUNED_FOR = 5_000  # units, where no number is planned; as in GrowthBook

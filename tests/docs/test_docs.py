@@ -12,7 +12,8 @@ from assignments.model import Experiment, MetricRoles, Phase
 from metrics.load import KINDS
 from metrics.model import Metric
 from reports.words import REASONS
-from stats.plan import Method, Settings
+from stats.choices import Method
+from stats.plan import Settings
 from stats.results import Result, Status, Verdict
 from tests.support import ROOT
 from workspace.config import Source, WorkspaceTable
