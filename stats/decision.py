@@ -1,7 +1,7 @@
 """The policy that turns results into a verdict, with its reasons in words.
 
-Broken data outrank every result. A variant ships when a primary metric is significantly better (Holm over the
-success metrics), none is worse, no guardrail is harmed, and every guardrail with a margin is shown to be
+Broken data outrank every result. A variant ships when a primary metric is significantly better (corrected over
+the success metrics), none is worse, no guardrail is harmed, and every guardrail with a margin is shown to be
 within it (non-inferiority, one-sided at alpha / 2). It is rolled back when a primary metric or a guardrail is
 significantly worse: for a guardrail with a margin, worse than the margin allows.
 """
@@ -12,6 +12,14 @@ import msgspec
 
 from stats.plan import MetricPlan, Plan
 from stats.results import Decision, Result, Srm, Verdict
+
+_PROCEDURES = {
+    "holm": "Holm",
+    "hochberg": "Hochberg",
+    "benjamini_hochberg": "Benjamini-Hochberg",
+    "benjamini_yekutieli": "Benjamini-Yekutieli",
+    "none": "not corrected",
+}
 
 
 class _Variant(msgspec.Struct):
@@ -76,7 +84,7 @@ def _variant(plan: Plan, variant: str, results: Sequence[Result]) -> _Variant:
         if rows is None:
             continue
         if metric.role == "primary":
-            _read_primary(found, metric, rows)
+            _read_primary(found, metric, rows, _PROCEDURES[plan.settings.correction])
         elif metric.role == "guardrail":
             _read_guardrail(found, metric, rows)
     return found
@@ -95,7 +103,7 @@ def _rows(plan: Plan, metric: MetricPlan, variant: str, results: Sequence[Result
     return _Rows(heads["absolute"], heads.get("relative"), margin)
 
 
-def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
+def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, procedure: str) -> None:
     row = rows.absolute
     if row.p_adjusted is None or row.p_adjusted > row.alpha or not row.estimate:
         return
@@ -103,7 +111,7 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
     lift = rows.relative.estimate if rows.relative is not None else None
     moved = f"{metric.name} {'rose' if row.estimate > 0 else 'fell'} in {found.name}"
     by = "" if lift is None else f" by {abs(lift):.1%}"
-    said = f"{moved}{by} (adjusted p {row.p_adjusted:.2g}, Holm, {row.family})"
+    said = f"{moved}{by} (adjusted p {row.p_adjusted:.2g}, {procedure}, {row.family})"
     (found.better if good else found.worse).append(said)
     if good:
         found.best_lift = max(found.best_lift, abs(lift if lift is not None else row.estimate))

@@ -35,6 +35,7 @@ Numbers: TypeAlias = dict[str, int | float | str | None]  # what a finding carri
 DAY = "day"
 _LITTLE = 0.1  # conditional power below which a result by the planned end is unlikely
 _ARMS_TO_RANK = 3
+_HANDFUL = 10
 
 
 def is_about_results(finding: Finding) -> bool:
@@ -164,10 +165,15 @@ def _between_segments(
 
 
 def _influence(plan: Plan, comparison: Comparison) -> Iterator[Finding]:
-    """Do a few units carry the result?"""
-    if comparison.units is None or comparison.metric.kind != "mean" or comparison.problem:
+    """Do a few units carry the result? A handful is one in a hundred, and ten at most."""
+    metric = comparison.metric
+    if comparison.units is None or metric.kind != "mean" or metric.clustered or comparison.problem:
         return
-    found = health.outlier_influence(*(cell.columns[0] for cell in comparison.units), alpha=plan.alpha)
+    found = health.outlier_influence(
+        *(cell.columns[0] for cell in comparison.units),
+        top=min(_HANDFUL, max(1, (comparison.n_variant + comparison.n_baseline) // 100)),
+        alpha=plan.alpha,
+    )
     yield Finding(
         name=_named("few_units_decide", comparison),
         status=Outcome.WARNING if found.failed else Outcome.PASSED,

@@ -195,7 +195,7 @@ def _share_of_variance(arms: list[Numbers], kept: list[Flags]) -> float:
 def _influence(
     whole: _Tested, rest: _Tested | None, share: float, *, top: int, units: int, flips: bool
 ) -> str:
-    carried = f"{_many(top)} of {units:,} carry {share:.0%} of the variance"
+    carried = f"{_many(top)} of {units:,} {'carries' if top == 1 else 'carry'} {share:.0%} of the variance"
     if rest is None:
         return f"{carried}; without them nothing varies."
     moved = f"the difference is {whole.estimate:.3g} (p = {whole.p_value:.2g}) with them"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stats.analysis import MetricPlan, analyse
+from stats.analysis import MetricPlan, Settings, analyse
 from stats.moments import Moments
 from stats.results import Verdict
 from tests.stats.test_analysis import Analysis, Cell, cell, plan, share
@@ -121,3 +121,16 @@ def test_guardrails_are_spoken_of_only_where_there_are_some():
     assert (
         "no guardrail is worse" in decide((PRIMARY, 2_000, 2_400), (guardrail(), 400, 400)).decision.sentence
     )
+
+
+@pytest.mark.parametrize(
+    ("correction", "said"),
+    [("holm", "Holm"), ("benjamini_hochberg", "Benjamini-Hochberg"), ("none", "not corrected")],
+)
+def test_the_reasons_name_the_correction_that_was_used(correction, said):
+    cells = [
+        cell(PRIMARY.name, name, share(count, N)) for name, count in zip("AB", (2_000, 2_300), strict=True)
+    ]
+    design = plan(PRIMARY, settings=Settings(correction=correction))
+    found = analyse(design, cells, counts={"A": N, "B": N}, as_of=None, ended=True)
+    assert f", {said}, success (1))" in found.decision.reasons[0]
