@@ -18,7 +18,6 @@ _PROCEDURES = {
     "hochberg": "Hochberg",
     "benjamini_hochberg": "Benjamini-Hochberg",
     "benjamini_yekutieli": "Benjamini-Yekutieli",
-    "none": "not corrected",
 }
 
 
@@ -84,7 +83,7 @@ def _variant(plan: Plan, variant: str, results: Sequence[Result]) -> _Variant:
         if rows is None:
             continue
         if metric.role == "primary":
-            _read_primary(found, metric, rows, _PROCEDURES[plan.settings.correction])
+            _read_primary(found, metric, rows, plan.settings.correction)
         elif metric.role == "guardrail":
             _read_guardrail(found, metric, rows)
     return found
@@ -103,7 +102,7 @@ def _rows(plan: Plan, metric: MetricPlan, variant: str, results: Sequence[Result
     return _Rows(heads["absolute"], heads.get("relative"), margin)
 
 
-def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, procedure: str) -> None:
+def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, correction: str) -> None:
     row = rows.absolute
     if row.p_adjusted is None or row.p_adjusted > row.alpha or not row.estimate:
         return
@@ -111,10 +110,16 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, procedure: s
     lift = rows.relative.estimate if rows.relative is not None else None
     moved = f"{metric.name} {'rose' if row.estimate > 0 else 'fell'} in {found.name}"
     by = "" if lift is None else f" by {abs(lift):.1%}"
-    said = f"{moved}{by} (adjusted p {row.p_adjusted:.2g}, {procedure}, {row.family})"
+    said = f"{moved}{by} ({_tested(row, correction)})"
     (found.better if good else found.worse).append(said)
     if good:
         found.best_lift = max(found.best_lift, abs(lift if lift is not None else row.estimate))
+
+
+def _tested(row: Result, correction: str) -> str:
+    if correction == "none":
+        return f"p {row.p_adjusted:.2g}, not corrected"
+    return f"adjusted p {row.p_adjusted:.2g}, {_PROCEDURES[correction]}, {row.family}"
 
 
 def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:

@@ -84,7 +84,7 @@ def test_one_unit_that_carries_the_result_is_found():
     assert found.p_value == pytest.approx(
         scipy_stats.ttest_ind(variant, baseline, equal_var=False).pvalue, rel=1e-9
     )
-    assert "1 unit of 4,000 carry" in found.finding
+    assert "1 unit of 4,000 carries" in found.finding
 
 
 def test_a_significance_that_hangs_on_few_units_is_said():
