@@ -10,7 +10,8 @@ from typing import Literal
 
 import msgspec
 
-from stats.plan import Horizon, Settings
+from stats.choices import Horizon
+from stats.plan import Settings
 from tenbin_sdk.hashing import ALGORITHM, DEFAULT_SHARDS, Range
 
 Population = Literal["exposed", "assigned"]

@@ -2,8 +2,8 @@
 
 Broken data outrank every result. A variant ships when a primary metric is significantly better (corrected
 over the success metrics), none is worse, no guardrail is harmed, and every guardrail with a margin is shown
-to be within it (non-inferiority, one-sided at alpha / 2). It is rolled back when a primary metric or a guardrail is
-significantly worse: for a guardrail with a margin, worse than the margin allows.
+to be within it (non-inferiority, one-sided at alpha / 2). It is rolled back when a primary metric or a
+guardrail is significantly worse: for a guardrail with a margin, worse than the margin allows.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,6 @@ from stats.moments import Moments
 from stats.multiplicity import SUCCESS
 from stats.spending import OBrienFleming, Spending
 
-
 # Methods that read single units; the others are content with moments.
 NEEDS_UNITS: frozenset[str] = frozenset(
     {

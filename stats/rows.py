@@ -1,7 +1,7 @@
 """Readings → result rows: both scales of every pair, tests against margins, and what stands beside them."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
@@ -287,19 +287,14 @@ def pooled_rows(comparison: Comparison, base: Result, *, ended: bool) -> Iterato
 
 def rounded(row: Result) -> Result:
     """12 significant digits: what is left of an engine's order of summation lies behind them."""
-    return msgspec.structs.replace(row, **_rounded(msgspec.structs.asdict(row)))
-
-
-def rounded_finding(finding: Finding) -> Finding:
-    """Likewise, in the numbers behind the sentence."""
-    return msgspec.structs.replace(finding, numbers=finding.numbers | _rounded(finding.numbers))
-
-
-def _rounded(numbers: Mapping[str, object]) -> dict[str, float]:
-    """Those that have decimals."""
-    return {
-        name: float(f"{value:.{_DIGITS}g}") for name, value in numbers.items() if isinstance(value, float)
-    }
+    return msgspec.structs.replace(
+        row,
+        **{
+            name: float(f"{value:.{_DIGITS}g}")
+            for name in Result.__struct_fields__
+            if isinstance(value := getattr(row, name), float)
+        },
+    )
 
 
 def rounded_finding(finding: Finding) -> Finding:

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from stats import choices
 from tenbin import __version__
+from tenbin.analyze import options
 from tenbin.failures import sentence_of
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def _misuse(ctx: Any, error: typer.TyperException) -> str:  # noqa: ANN401 - cli
 
 
 class _Ordered(TyperCommand):
-    """Remembers in which order the metric options were typed: the first one is the primary metric."""
+    """Remembers in which order metric options were typed, and lists options by what they are for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click is inside typer
         if args:
@@ -71,20 +73,16 @@ class _Ordered(TyperCommand):
             ctx.meta[_ORDER] = [item.name for item in order if item.name in _METRIC_OPTIONS]
         return super().parse_args(ctx, args)
 
-
-class Horizon(StrEnum):
-    """How the file's significance may be read."""
-
-    FIXED = "fixed"
-    ANYTIME = "anytime"
-
-
-class PlannedHorizon(StrEnum):
-    """How the experiment that is planned will be looked at."""
-
-    FIXED = "fixed"
-    ANYTIME = "anytime"
-    GROUP_SEQUENTIAL = "group_sequential"
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - click is inside typer
+        """By purpose, which typer itself does for rich help only."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            if (record := param.get_help_record(ctx)) is not None:
+                panel = getattr(param, "rich_help_panel", None)
+                groups.setdefault(panel or f"{param.param_type_name.title()}s", []).append(record)
+        for name, records in groups.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
 
 
 class PlannedMethod(StrEnum):
@@ -139,64 +137,51 @@ def _root(
 @app.command(cls=_Ordered)
 def analyze(
     ctx: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="CSV (.gz, .zst), Parquet or NDJSON (.gz, .zst).")
-    ],
+    file: options.File,
     *,
-    variant: Annotated[str, typer.Option(metavar="COLUMN", help="Which variant the row belongs to.")],
-    control: Annotated[
-        str | None, typer.Option(metavar="VARIANT", help="The variant that the others are compared with.")
-    ] = None,
-    unit: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Who was randomised; without it every row is a unit."),
-    ] = None,
-    conversion: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Yes or no (true, false, 0, 1); a unit: any of its rows."),
-    ] = None,
-    mean: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A number; a unit: the sum of its rows.")
-    ] = None,
-    revenue: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Money; a unit: the sum of its rows.")
-    ] = None,
-    ratio: Annotated[
-        list[str] | None, typer.Option(metavar="A/B", help="Sum of column A over sum of column B.")
-    ] = None,
-    quantile: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN@Q", help="A quantile over rows, as in latency@0.9.")
-    ] = None,
-    covariate: Annotated[
-        list[str] | None,
-        typer.Option(metavar="METRIC=COLUMN", help="What was measured before, to reduce variance (CUPED)."),
-    ] = None,
-    decrease: Annotated[
-        list[str] | None, typer.Option(metavar="METRIC", help="Less of this metric is better.")
-    ] = None,
-    segment: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Show the results by this column too.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(metavar="A=1,B=1", help="Intended shares; equal when absent.")
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="Two-sided level.")] = 0.05,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The randomised group, when units were randomised in groups."),
-    ] = None,
-    horizon: Annotated[
-        Horizon, typer.Option(help="fixed: the experiment is over; anytime: valid at every look.")
-    ] = Horizon.FIXED,
-    json: JsonOption = False,
-    report: Annotated[
-        Path | None, typer.Option(metavar="OUT.html", help="Also write the readout as one HTML file.")
-    ] = None,
+    variant: options.Variant,
+    control: options.Control = None,
+    unit: options.Unit = None,
+    cluster: options.Cluster = None,
+    weights: options.Weights = None,
+    conversion: options.Conversion = None,
+    mean: options.Mean = None,
+    revenue: options.Revenue = None,
+    ratio: options.Ratio = None,
+    quantile: options.Quantile = None,
+    decrease: options.Decrease = None,
+    primary: options.Primary = None,
+    guardrail: options.Guardrail = None,
+    equivalence: options.Equivalence = None,
+    covariate: options.Covariate = None,
+    adjustment: options.Adjustment = "auto",
+    strata: options.Strata = None,
+    segment: options.Segment = None,
+    planned_segments: options.PlannedSegments = False,
+    all_pairs: options.AllPairs = False,
+    alpha: options.Alpha = 0.05,
+    one_sided: options.OneSided = False,
+    correction: options.Correction = "holm",
+    families: options.Families = "success",
+    horizon: options.Horizon = "fixed",
+    planned_units: options.PlannedUnits = None,
+    looks: options.Looks = None,
+    final: options.Final = False,
+    spending: options.Spending = None,
+    msprt: options.Msprt = None,
+    proportions: options.Proportions = "auto",
+    clusters: options.Clusters = "auto",
+    methods: options.Methods = None,
+    prior: options.BeliefBefore = None,
+    seed: options.Seed = 0,
+    json: options.Json = False,
+    report: options.Report = None,
 ) -> None:
     """From one file to an answer.
 
-    --conversion, --mean, --revenue, --ratio and --quantile may be given many times. All are success metrics:
-    the first on the command line is the primary one, the others are secondary; Holm's correction is over all.
+    --conversion, --mean, --revenue, --ratio and --quantile may be given many times. All are success metrics
+    but those named with --guardrail: the first on the command line is the primary one, the others are
+    secondary; Holm's correction is over all.
     """
     from tenbin.analyze.command import analyze_file
     from tenbin.analyze.request import MetricOption, Request
@@ -213,13 +198,33 @@ def analyze(
         control=control,
         unit=unit,
         cluster=cluster,
-        metrics=tuple(MetricOption(kind, next(given[kind])) for kind in ctx.meta[_ORDER]),
-        covariates=tuple(covariate or ()),
-        decrease=tuple(decrease or ()),
-        segments=tuple(segment or ()),
         weights=weights,
+        metrics=tuple(MetricOption(kind, next(given[kind])) for kind in ctx.meta[_ORDER]),
+        decrease=tuple(decrease or ()),
+        primary=tuple(primary or ()),
+        guardrails=tuple(guardrail or ()),
+        equivalences=tuple(equivalence or ()),
+        covariates=tuple(covariate or ()),
+        adjustment=adjustment,
+        strata=strata,
+        segments=tuple(segment or ()),
+        planned_segments=planned_segments,
+        all_pairs=all_pairs,
         alpha=alpha,
-        horizon=horizon.value,
+        one_sided=one_sided,
+        correction=correction,
+        families=families,
+        horizon=horizon,
+        planned_units=planned_units,
+        looks=looks,
+        final=final,
+        spending=spending,
+        msprt=msprt,
+        proportions=proportions,
+        clusters=clusters,
+        methods=tuple(methods or ()),
+        prior=prior,
+        seed=seed,
     )
     if report is not None:
         from tenbin.analyze.page import check_target, write_page
@@ -280,9 +285,7 @@ def power(
     weights: Annotated[str, typer.Option(metavar="1,1", help="Of the arms, control first.")] = "1,1",
     metrics: Annotated[int, typer.Option(help="Success metrics, which share alpha.")] = 1,
     guardrails: Annotated[int, typer.Option(help="Whose power must hold too.")] = 0,
-    horizon: Annotated[
-        PlannedHorizon, typer.Option(help="How often the experiment may be read.")
-    ] = PlannedHorizon.FIXED,
+    horizon: Annotated[choices.Horizon, typer.Option(help="How often the experiment may be read.")] = "fixed",
     looks: Annotated[int, typer.Option(help="Of a group_sequential horizon.")] = 5,
     method: Annotated[
         PlannedMethod | None, typer.Option(help="The test; z_unpooled or welch_t when absent.")
@@ -318,7 +321,7 @@ def power(
         weights=split_weights(weights, error=PowerError),
         metrics=metrics,
         guardrails=guardrails,
-        horizon=horizon.value,
+        horizon=horizon,
         looks=looks,
         method=None if method is None else method.value,
     )

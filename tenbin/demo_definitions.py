@@ -8,7 +8,7 @@ import msgspec
 
 from assignments import Bucketing, Experiment, Guardrail, MetricRoles, Phase, Segments
 from assignments.allocation import allocate, grow_slice
-from stats.plan import Horizon
+from stats.choices import Horizon
 from stats.results import Verdict
 
 START = dt.date(2026, 3, 2)

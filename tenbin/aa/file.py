@@ -13,7 +13,9 @@ from stats.measures import Kind
 from tenbin.aa.log import AaError, Log, LoggedMetric, require_enough
 from tenbin.analyze.cells import Cells, read_cells, text_of
 from tenbin.analyze.files import open_input
-from tenbin.analyze.request import MetricSpec, Request, resolve
+from tenbin.analyze.groups import independent_columns
+from tenbin.analyze.request import MetricSpec, Request
+from tenbin.analyze.resolve import resolve
 from tenbin.analyze.table import Source, Table, load, open_table
 from tenbin.analyze.units import bring_to_units
 from workspace import suggest
@@ -46,7 +48,7 @@ def read_file(path: Path, request: Request, randomised: str | None = None) -> Lo
         by_row = cells.rows.row.astype(str).astype(object) if who is None else _texts(source, who, cells)
     sample = bring_to_units(cells, wanted.metrics)
     ids = _by_unit(by_row, cells, who or "")
-    metrics = tuple(_metric(spec, sample.units.columns[spec.name]) for spec in wanted.metrics)
+    metrics = tuple(_metric(spec, independent_columns(spec, sample.units)) for spec in wanted.metrics)
     if sample.units.cluster is not None:
         ids, metrics = _by_cluster(ids, metrics, sample.units.cluster)
     names, of = np.unique(ids, return_inverse=True)
@@ -107,13 +109,9 @@ def _by_cluster(
     order = np.argsort(first)  # groups in order of first appearance
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    ones = np.ones(len(cluster))
 
     def summed(metric: LoggedMetric) -> LoggedMetric:
-        columns = list(metric.columns)
-        if metric.kind != "ratio":
-            columns.insert(1, ones)
-        sums = (np.bincount(place[group], weights=column) for column in columns)
+        sums = (np.bincount(place[group], weights=column) for column in metric.columns)
         return LoggedMetric(metric.name, "ratio", tuple(each.astype(np.float64) for each in sums))
 
     return ids[np.sort(first)], tuple(map(summed, metrics))

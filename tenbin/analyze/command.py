@@ -8,9 +8,11 @@ import duckdb
 from tenbin.analyze.answer import Answer, answer
 from tenbin.analyze.cells import Cells, read_cells
 from tenbin.analyze.files import open_input
-from tenbin.analyze.request import Request, Wanted, resolve, resolve_weights
+from tenbin.analyze.request import Request, Wanted
+from tenbin.analyze.resolve import resolve
 from tenbin.analyze.table import load, open_table
 from tenbin.analyze.units import bring_to_units
+from tenbin.analyze.weights import resolve_weights
 
 
 def analyze_file(path: Path, request: Request) -> Answer:
@@ -21,7 +23,7 @@ def analyze_file(path: Path, request: Request) -> Answer:
     """
     wanted, cells = _read(path, request)
     weights = resolve_weights(request.weights, cells.variants, path)
-    return answer(path, request, wanted.metrics, bring_to_units(cells, wanted.metrics), weights)
+    return answer(path, request, wanted, bring_to_units(cells, wanted.metrics), weights)
 
 
 def _read(path: Path, request: Request) -> tuple[Wanted, Cells]:

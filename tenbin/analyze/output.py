@@ -1,8 +1,8 @@
-"""The answer for machines: the one JSON object of DESIGN 4.9."""
+"""The answer for machines: one JSON object."""
 
 import msgspec
 
-from stats.results import Result
+from stats.results import Finding, Result
 from tenbin.analyze.answer import Answer
 
 
@@ -30,6 +30,7 @@ class Output(msgspec.Struct, frozen=True):
     srm: SrmOut
     units: UnitsOut
     results: tuple[Result, ...]
+    findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
 
@@ -40,6 +41,7 @@ def to_json(found: Answer) -> bytes:
         srm=SrmOut(srm.observed, srm.expected, srm.chi2, srm.p_value),
         units=UnitsOut(tally.rows, tally.units, tally.mixed_variant, tally.null_variant),
         results=found.analysis.results,
+        findings=found.analysis.findings,
         warnings=found.warnings,
     )
     return msgspec.json.format(msgspec.json.encode(output), indent=2)

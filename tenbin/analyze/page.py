@@ -65,6 +65,7 @@ def readout_of(found: Answer) -> Readout:
         population="exposed",
         environment="production",
         horizon=request.horizon,
+        planned_units=request.planned_units,
         alpha=request.alpha,
         start=None,
         end=None,
@@ -73,7 +74,7 @@ def readout_of(found: Answer) -> Readout:
         provisional=False,
         decision=analysis.decision,
         srm=analysis.srm,
-        checks=(_mixed_variants(found),),
+        checks=(_mixed_variants(found), *analysis.findings),
         units=found.counts,
         exclusions=(
             Exclusion(reason="seen in more than one variant", count=tally.mixed_variant, of="units"),
@@ -118,6 +119,7 @@ def _definition(spec: MetricSpec) -> MetricDefinition:
         kind=spec.kind,
         role=spec.role,
         direction=spec.direction,
+        margin=spec.margin,
         definition=tomli_w.dumps(_stated(spec)),
         sql=f"-- {per_unit[spec.kind]}",
     )

@@ -9,13 +9,22 @@ from rich.table import Table
 
 from reports import format as fmt
 from reports import words
-from stats.results import Result
+from stats.results import Outcome, Result
 from stats.srm import FLAG_BELOW
 from tenbin.analyze.answer import Answer
+from tenbin.analyze.rows import Comparison, comparisons
 from tenbin.analyze.units import many
 
 _WIDE = 120  # columns of a terminal in which differences fit beside lifts
-_STYLES = {"ship": "green", "roll_back": "red", "investigate": "bold red", "inconclusive": "yellow"}
+_ROOMY = 150  # in which what is believed fits beside what is tested
+_STYLES = {
+    "ship": "green",
+    "roll_back": "red",
+    "keep_running": "cyan",
+    "inconclusive": "yellow",
+    "investigate": "bold red",
+}
+_CORRECTED = {"holm": "Holm's p", "hochberg": "Hochberg's p"}
 
 
 def show(found: Answer, console: Console) -> None:
@@ -26,13 +35,16 @@ def show(found: Answer, console: Console) -> None:
     _items(console, [reason for reason in decision.reasons if reason not in rest])
     console.print()
     _show_units(found, console)
-    for title, rows in _comparisons(found):
-        console.print(f"\n[bold]{escape(title)}[/]")
-        console.print(_metrics(found, rows, wide=console.width >= _WIDE))
-        _items(console, _undefined(rows))
-    if found.warnings:
+    for comparison in comparisons(found):
+        console.print(f"\n[bold]{escape(comparison.title)}[/]")
+        console.print(_metrics(found, comparison, console.width))
+        if comparison.further:
+            console.print("[bold]Also[/]")
+            console.print(_further(comparison, wide=console.width >= _WIDE))
+        _items(console, _undefined(comparison.heads))
+    if sentences := [*_findings(found), *found.warnings]:
         console.print()
-        _items(console, found.warnings)
+        _items(console, sentences)
 
 
 def _show_units(found: Answer, console: Console) -> None:
@@ -61,54 +73,106 @@ def _show_units(found: Answer, console: Console) -> None:
     console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
-def _comparisons(found: Answer) -> Iterator[tuple[str, list[Result]]]:
-    """A title and the headline rows of each segment and variant, everyone first."""
-    heads = [row for row in found.analysis.results if row.headline]
-    for segment in dict.fromkeys((None, *(row.segment for row in heads))):
-        for variant in found.variants[1:]:
-            title = f"{variant} against {found.variants[0]}"
-            yield (
-                title if segment is None else f"{segment}: {title}",
-                [row for row in heads if (row.segment, row.variant) == (segment, variant)],
-            )
-
-
-def _metrics(found: Answer, rows: Sequence[Result], *, wide: bool) -> Table:
-    """A row per metric: means, lift with its interval, p; differences too where they fit."""
-    corrected = any(row.p_adjusted not in {None, row.p_value} for row in rows)
+def _metrics(found: Answer, comparison: Comparison, width: int) -> Table:
+    """A row per metric: means, lift with its interval, p; differences and beliefs too where they fit."""
+    wide, roomy = width >= _WIDE, width >= _ROOMY
+    corrected = any(
+        pair.absolute.p_adjusted not in {None, pair.absolute.p_value} for pair in comparison.heads
+    )
     table = Table(box=None, pad_edge=False)
     table.add_column("metric", overflow="fold", min_width=10)
-    for name in ("control", "variant"):
+    against_control = comparison.baseline == found.variants[0]
+    for name in ("control" if against_control else "baseline", "variant"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("difference", "lift") if wide else ("lift",):
         table.add_column(name, justify="right", no_wrap=True)
         table.add_column("interval", justify="right", min_width=9)
-    for name in ("p", "Holm's p") if corrected else ("p",):
+    adjusted = _CORRECTED.get(found.request.correction, "adjusted p")
+    for name in ("p", *((adjusted,) if corrected else ()), *(("P(better)", "loss") if roomy else ())):
         table.add_column(name, justify="right", no_wrap=True)
-    relative = {row.metric: row for row in rows if row.scale == "relative"}
-    kinds = {spec.name: spec.kind for spec in found.metrics}
-    for row in rows:
-        if row.scale == "absolute":
-            scale = fmt.Scale(kinds[row.metric], None)
-            table.add_row(
-                escape(row.metric),
-                scale.value(row.mean_baseline),
-                scale.value(row.mean_variant),
-                *(scale.difference(row.estimate, row.lower, row.upper) if wide else ()),
-                *_lift(relative.get(row.metric)),
-                fmt.p_value(row.p_value),
-                *((fmt.p_value(row.p_adjusted),) if corrected else ()),
-            )
+    for absolute, relative in comparison.heads:
+        scale = comparison.scale(absolute.metric)
+        table.add_row(
+            escape(absolute.metric),
+            scale.value(absolute.mean_baseline),
+            scale.value(absolute.mean_variant),
+            *(_shown(absolute, scale) if wide else ()),
+            *_shown(relative, scale),
+            fmt.p_value(absolute.p_value),
+            *((fmt.p_value(absolute.p_adjusted),) if corrected else ()),
+            *(_believed(absolute, relative, scale) if roomy else ()),
+        )
     return table
 
 
-def _undefined(rows: Sequence[Result]) -> list[str]:
+def _further(comparison: Comparison, *, wide: bool) -> Table:
+    """A row per metric and further method, on the scales that it has."""
+    believed = any(row.probability_better is not None for pair in comparison.further for row in pair if row)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("metric", overflow="fold", min_width=10)
+    table.add_column("method", overflow="fold", min_width=8)
+    for name in ("difference", "lift") if wide else ("estimate",):
+        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("interval", justify="right", min_width=9)
+    for name in ("p", "P(better)") if believed else ("p",):
+        table.add_column(name, justify="right", no_wrap=True)
+    for absolute, relative in comparison.further:
+        row = _bounded(relative, absolute)
+        if row is None:
+            continue
+        scale = comparison.scale(row.metric)
+        table.add_row(
+            escape(row.metric),
+            (absolute or row).method,
+            *((*_shown(absolute, scale), *_shown(relative, scale)) if wide else _shown(row, scale)),
+            fmt.p_value(row.p_value),
+            *((_believed(absolute, relative, scale)[0],) if believed else ()),
+        )
+    return table
+
+
+def _bounded(*rows: Result | None) -> Result | None:
+    """The first row that has an interval, else the first one that is there."""
+    there = [row for row in rows if row is not None]
+    bounded = (row for row in there if row.lower is not None or row.upper is not None)
+    return next(bounded, there[0] if there else None)
+
+
+def _shown(row: Result | None, scale: fmt.Scale) -> tuple[str, str]:
+    """An estimate and its interval, on the scale of the row."""
+    if row is None:
+        return fmt.MISSING, fmt.MISSING
+    write = fmt.lift if row.scale == "relative" else scale.difference
+    return write(row.estimate, row.lower, row.upper)
+
+
+def _believed(absolute: Result | None, relative: Result | None, scale: fmt.Scale) -> tuple[str, str]:
+    """Probability of being better, and the expected loss: under the stated prior where there is a lift."""
+    row = next(
+        (one for one in (relative, absolute) if one is not None and one.probability_better is not None), None
+    )
+    if row is None:
+        return fmt.MISSING, fmt.MISSING
+    write = fmt.lift if row.scale == "relative" else scale.difference
+    return fmt.percent(row.probability_better), write(row.expected_loss, None, None)[0].removeprefix("+")
+
+
+def _undefined(heads: Sequence[tuple[Result, Result | None]]) -> list[str]:
     """Why rows have no p-value."""
     return [
         f"{row.metric}: {'; '.join(words.reason(code) for code in row.reasons)}"
-        for row in rows
-        if row.scale == "absolute" and row.p_value is None
+        for row, _ in heads
+        if row.p_value is None
     ]
+
+
+def _findings(found: Answer) -> Iterator[str]:
+    """What was found and is not said yet: warnings first; what is only well is left to `--json`."""
+    said = found.analysis.decision.reasons
+    for status in (Outcome.FAILED, Outcome.WARNING, Outcome.NOTED):
+        for finding in found.analysis.findings:
+            if finding.status is status and finding.message not in said:
+                yield finding.message
 
 
 def _items(console: Console, sentences: Sequence[str]) -> None:
@@ -121,7 +185,3 @@ def _items(console: Console, sentences: Sequence[str]) -> None:
     for sentence in sentences:
         grid.add_row(" -", escape(sentence))
     console.print(grid)
-
-
-def _lift(row: Result | None) -> tuple[str, str]:
-    return (fmt.MISSING, fmt.MISSING) if row is None else fmt.lift(row.estimate, row.lower, row.upper)

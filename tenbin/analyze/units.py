@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tenbin.analyze.cells import Cells, Codes, Numbers, Rows
+from tenbin.analyze.covariates import Before, fill
 from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.files import Input
 from tenbin.analyze.request import MetricSpec
@@ -23,7 +24,8 @@ class Units(NamedTuple):
     variant: Codes
     segments: dict[str, Codes]
     cluster: Codes | None
-    columns: dict[str, tuple[Numbers, ...]]  # metric → numerator, then denominator, then covariate
+    columns: dict[str, tuple[Numbers, ...]]  # metric → numerator, then denominator, then covariates
+    paired: frozenset[str]  # metrics whose first two covariates are numerator and denominator before
 
 
 class Tally(NamedTuple):
@@ -93,16 +95,25 @@ def bring_to_units(cells: Cells, metrics: Sequence[MetricSpec]) -> Sample:
         for spec in metrics
         if spec.kind == "quantile"
     }
+    summed = [spec for spec in metrics if spec.kind != "quantile"]
+    before = {
+        spec.name: fill(spec, [_constant(rows.values[name], name, grid)[kept] for name in spec.before])
+        for spec in summed
+    }
     units = Units(
         variant=rows.variant[grid.first][kept],
         segments={name: values[grid.first][kept] for name, values in rows.segments.items()},
         cluster=None if rows.cluster is None else rows.cluster[grid.first][kept],
-        columns={spec.name: _columns(rows, spec, kept, grid) for spec in metrics if spec.kind != "quantile"},
+        columns={
+            spec.name: (*_measured(rows, spec, kept, grid), *before[spec.name].columns) for spec in summed
+        },
+        paired=frozenset(name for name, found in before.items() if found.paired),
     )
     warnings = (
         *_left_out_notes(cells, mixed, left_out),
         *_segment_notes(rows, kept, grid),
-        *_missing_notes(rows, metrics, kept, grid),
+        *_missing_notes(rows, summed, kept, grid),
+        *_before_notes(before),
         *_quantile_notes(quantiles),
     )
     tally = Tally(cells.total, len(kept), int(left_out.sum()), cells.without_variant, warnings)
@@ -152,13 +163,11 @@ def _require_one_group(cluster: Codes, left_out: Flags, grid: _Grid) -> None:
         )
 
 
-def _columns(rows: Rows, spec: MetricSpec, kept: Codes, grid: _Grid) -> tuple[Numbers, ...]:
-    """The unit's numbers for one metric: numerator, then denominator, then covariate."""
-    numbers = [_sum(rows.values[name], grid)[kept] for name in (spec.column, spec.denominator) if name]
+def _measured(rows: Rows, spec: MetricSpec, kept: Codes, grid: _Grid) -> tuple[Numbers, ...]:
+    """The unit's numbers for one metric: numerator, then denominator."""
+    numbers = [_sum(rows.values[name], grid)[kept] for name in spec.measure]
     if spec.kind == "conversion":
         numbers[0] = (numbers[0] > 0).astype(np.float64)
-    if spec.covariate is not None:
-        numbers.append(_constant(rows.values[spec.covariate], spec.covariate, grid)[kept])
     return tuple(numbers)
 
 
@@ -171,13 +180,13 @@ def _sum(values: Numbers, grid: _Grid) -> Numbers:
 
 
 def _constant(values: Numbers, column: str, grid: _Grid) -> Numbers:
-    """The one value that all rows of a unit carry; 0 when they carry none.
+    """The one value that all rows of a unit carry; NaN when they carry none.
 
     Raises:
         AnalyzeError: two rows of a unit carry different values.
     """
     there = np.flatnonzero(~np.isnan(values))
-    found = np.zeros(grid.units)
+    found = np.full(grid.units, np.nan)
     found[grid.unit[there[::-1]]] = values[there[::-1]]  # the first row is written last
     other = there[values[there] != found[grid.unit[there]]]
     if len(other):
@@ -218,10 +227,21 @@ def _segment_notes(rows: Rows, kept: Codes, grid: _Grid) -> Iterator[str]:
 
 def _missing_notes(rows: Rows, metrics: Sequence[MetricSpec], kept: Codes, grid: _Grid) -> Iterator[str]:
     """A sentence per column in which compared units have no value at all."""
-    for name in dict.fromkeys(name for spec in metrics if spec.kind != "quantile" for name in spec.columns):
+    for name in dict.fromkeys(name for spec in metrics for name in spec.measure):
         present = np.bincount(grid.unit, weights=~np.isnan(rows.values[name]), minlength=grid.units)
         if absent := int((present[kept] == 0).sum()):
             yield f'{many(absent, "unit")} without a value in column "{name}" counted as 0.'
+
+
+def _before_notes(before: Mapping[str, Before]) -> Iterator[str]:
+    for metric, found in before.items():
+        for name in found.unknown:
+            yield f'{metric}: no unit has a value of covariate "{name}", so it is left out.'
+        if found.incomplete:
+            yield (
+                f"{metric}: {many(found.incomplete, 'unit')} without a covariate kept: that it is missing is "
+                "a covariate too."
+            )
 
 
 def _quantile_notes(quantiles: Mapping[str, QuantileRows]) -> Iterator[str]:

@@ -454,7 +454,7 @@ def test_an_option_that_says_nothing_sensible(run, file, options, said):
     [
         (("u",), "--covariate u: write METRIC=COLUMN, as in spent=history"),
         (("x=u",), '--covariate x=u: "x" is not among the metrics asked for; known: y, y@0.5'),
-        (("y=u", "y=v"), '--covariate y=v: metric "y" already has covariate "u"; name one'),
+        (("y=u", "y=u"), '--covariate y=u: metric "y" already has covariate "u"; name it once'),
         (("y@0.5=u",), "--covariate y@0.5=u: a quantile has no covariate; leave it out"),
         (
             ("y=y",),
@@ -481,7 +481,7 @@ def test_no_metric(run, file):
     [
         (("--mean", "y"), "Missing option '--variant'"),
         (("--variant", "v", "--alpha", "small"), "Invalid value for '--alpha'"),
-        (("--variant", "v", "--horizon", "group_sequential"), "Invalid value for '--horizon'"),
+        (("--variant", "v", "--horizon", "sequential"), "Invalid value for '--horizon'"),
         (("--variant", "v", "--median", "y"), "No such option: --median"),
         (("--variant",), "Option '--variant' requires an argument"),
     ],

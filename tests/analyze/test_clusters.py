@@ -34,16 +34,34 @@ def found(schools, analyze, tmp_path):
 
 
 @pytest.mark.parametrize("column", ["score", "passed"])
-def test_errors_are_those_of_a_cluster_robust_regression(found, schools, column):
+def test_the_delta_method_is_a_cluster_robust_regression(analyze, schools, found, tmp_path, column):
     """The regression without its small-sample factor; ours is n / (n - 1) in each arm of 60 schools."""
     schools["y"] = schools[column].astype(float)
     fit = smf.ols("y ~ v", data=schools).fit(
         cov_type="cluster", cov_kwds={"groups": schools["school"], "use_correction": False}
     )
-    row = found.row(column)
+    row = analyze(
+        tmp_path / "schools.parquet", "--unit", "pupil", "--cluster", "school", "--clusters", "delta",
+        "--mean", "score", "--conversion", "passed",
+    ).row(column)  # fmt: skip
+    assert row["method"] == "cluster_delta"
+    assert row["estimate"] == found.row(column)["estimate"]
     assert row["estimate"] == pytest.approx(fit.params["v[T.B]"], rel=1e-9)
     assert row["std_error"] == pytest.approx(fit.bse["v[T.B]"] * np.sqrt(60 / 59), rel=1e-9)
     assert (row["n_baseline"], row["n_variant"]) == (60, 60)
+
+
+@pytest.mark.parametrize("column", ["score", "passed"])
+def test_the_headline_is_bell_and_mccaffreys(found, schools, column):
+    """By hand: squared residuals of schools, each over 1 less the school's share of the arm's pupils."""
+    parts = []
+    for _, arm in schools.groupby("v"):
+        sums = arm.groupby("school")[column].agg(["sum", "size"]).astype(float)
+        left = sums["sum"] - arm[column].mean() * sums["size"]
+        parts.append((left**2 / (1 - sums["size"] / len(arm))).sum() / len(arm) ** 2)
+    row = found.row(column)
+    assert row["method"] == "cluster_cr2"
+    assert row["std_error"] == pytest.approx(np.sqrt(sum(parts)), rel=1e-9)
 
 
 def test_a_ratio_is_summed_by_group(found, schools):

@@ -32,10 +32,11 @@ def test_what_the_page_shows_is_what_is_printed(run, command, shown):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 4
 
 
 def test_the_json_of_the_page_is_that_of_the_example(run, orders):
     _, *options = shlex.split(EXAMPLES[0][0].replace("\\\n", ""))
     found = run(orders, *options).json
-    assert json.loads(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1]) == found | {"results": []}
+    shown = json.loads(re.search(r"```json\n(.*?)```", PAGE, re.DOTALL)[1])
+    assert shown == found | {"results": [], "findings": []}

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from rich.cells import cell_len
 
 from reports import words
-from stats.results import Result
+from stats.results import Finding, Result
 from tenbin.analyze.command import analyze_file
 from tenbin.analyze.page import readout_of
 from tenbin.analyze.request import MetricOption, Request
@@ -51,10 +52,12 @@ def test_json_is_the_object_of_the_design(run, data):
     done = run(data, *OPTIONS)
     assert done.err == ""
     found = done.json
-    assert list(found) == ["srm", "units", "results", "warnings"]
+    assert list(found) == ["srm", "units", "results", "findings", "warnings"]
     assert list(found["srm"]) == ["observed", "expected", "chi2", "p_value"]
     assert list(found["units"]) == ["rows", "units", "mixed_variant", "null_variant"]
     assert found["units"] == {"rows": 402, "units": 399, "mixed_variant": 1, "null_variant": 1}
+    for finding in found["findings"]:
+        assert tuple(finding) == Finding.__struct_fields__
     for row in found["results"]:
         assert tuple(row) == Result.__struct_fields__
         assert row["experiment"] == "data.csv"
@@ -64,8 +67,9 @@ def test_json_is_the_object_of_the_design(run, data):
 
 def test_results_carry_twelve_digits_and_no_number_that_json_does_not_know(run, data):
     done = run(data, *OPTIONS)
-    for row in json.loads(done.out, parse_constant=pytest.fail)["results"]:
-        for value in row.values():
+    found = json.loads(done.out, parse_constant=pytest.fail)
+    for numbers in (*found["results"], *(finding["numbers"] for finding in found["findings"])):
+        for value in numbers.values():
             if isinstance(value, float):
                 assert value == float(f"{value:.12g}")
 
@@ -146,7 +150,19 @@ def test_the_terminal_gets_verdict_units_and_tables_in_its_width(run, data, widt
     assert "1 row without a variant: left out" in lines
     heads = [line.split() for line in lines if line.startswith("metric")]
     wide = ["difference", "interval"] if width == 160 else []
-    assert heads[0] == ["metric", "control", "variant", *wide, "lift", "interval", "p", "Holm's", "p"]
+    believed = ["P(better)", "loss"] if width == 160 else []
+    assert heads[0] == [
+        "metric",
+        "control",
+        "variant",
+        *wide,
+        "lift",
+        "interval",
+        "p",
+        "Holm's",
+        "p",
+        *believed,
+    ]
     assert len(heads) == 3  # everyone, and two countries
     shown = re.search(r"^hit +(\S+%) +(\S+%)", done.out, re.MULTILINE)
     row = run(data, *OPTIONS).row("hit")
@@ -205,9 +221,52 @@ def test_the_page_says_how_bad_units_in_two_variants_are(table, mixed, status):
     """In the words of the pipeline's check of the same name."""
     rows = [(n, "AB"[n % 2], n % 3) for n in range(1_000)] + [(n, "BA"[n % 2], 0) for n in range(mixed)]
     request = Request(variant="v", control="A", unit="u", metrics=(MetricOption("mean", "y"),))
-    (check,) = readout_of(analyze_file(table("u,v,y", rows), request)).checks
+    check = readout_of(analyze_file(table("u,v,y", rows), request)).checks[0]
     assert (check.name, check.status) == ("mixed_variants", status)
     assert check.message.startswith(f"{mixed:,} of 1,000 units were seen in more than one variant (")
+
+
+def test_the_page_has_every_finding_and_every_method(run, data, tmp_path):
+    page = tmp_path / "out.html"
+    methods = ("--method", "bootstrap", "--method", "newcombe", "--guardrail", "hit=0.1")
+    done = run(data, *OPTIONS, *methods, "--report", page)
+    html = page.read_text(encoding="utf-8")
+    checks = "".join(re.findall(r'<ul class="checks">(.*?)</ul>', html, re.DOTALL))
+    for finding in done.json["findings"]:
+        assert escape(finding["message"]) in checks
+    assert "<bdi>Few units decide · spent · B · A</bdi>" in checks
+    assert "Noted" in checks
+    table = html[html.index("All methods, everyone") :]
+    for method in ("bootstrap", "newcombe", "non_inferiority"):
+        assert f">{method}<" in table
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_the_terminal_shows_further_methods_and_findings(run, data, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    methods = (
+        "--method",
+        "lin",
+        "--method",
+        "newcombe",
+        "--method",
+        "log_delta",
+        "--equivalence",
+        "spent=0.1",
+    )
+    done = run(data, *OPTIONS, *methods, output=())
+    lines = done.out.splitlines()
+    assert max(map(cell_len, lines)) <= width
+    further = [line.split()[:2] for line in lines[lines.index("Also") + 2 :][:7]]
+    assert further == [
+        ["hit", "newcombe"], ["hit", "log_delta"],
+        ["spent", "equivalence"], ["spent", "lin"], ["spent", "log_delta"],
+        ["clicks/views", "log_delta"], [],
+    ]  # fmt: skip
+    text = " ".join(done.out.split())
+    assert "spent: the lift lies within ±10.0% with probability" in text
+    assert "spent by country: " in text
+    assert "The arms were alike before exposure" not in text  # what is well is left to --json
 
 
 def test_the_page_path_is_told_at_the_end(run, data, tmp_path):
