@@ -263,6 +263,7 @@ def test_the_terminal_shows_further_methods_and_findings(run, data, width, monke
         ["spent", "equivalence"], ["spent", "lin"], ["spent", "log_delta"],
         ["clicks/views", "log_delta"], [],
     ]  # fmt: skip
+    assert "%" in next(line for line in lines if line.split()[:2] == ["spent", "lin"])  # its lift
     text = " ".join(done.out.split())
     assert "spent: the lift lies within ±10.0% with probability" in text
     assert "spent by country: " in text
