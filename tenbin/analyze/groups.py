@@ -38,15 +38,16 @@ def randomised(units: Units) -> Codes:
 
 def places_of(sample: Sample) -> dict[str, dict[str, dict[str, int]]]:
     """What was randomised by segment, its value and variant; a group is where its first unit is."""
-    units, chosen = sample.units, randomised(sample.units)
-    variant = units.variant[chosen]
-    return {
-        name: {
-            level: counts_of(variant[units.segments[name][chosen] == place], sample)
-            for place, level in enumerate(levels)
+    chosen = randomised(sample.units)
+    found = {}
+    for name, levels in sample.levels.items():
+        counts = np.zeros((len(levels), len(sample.variants)), dtype=np.int64)
+        np.add.at(counts, (sample.units.segments[name][chosen], sample.units.variant[chosen]), 1)
+        found[name] = {
+            level: dict(zip(sample.variants, map(int, row), strict=True))
+            for level, row in zip(levels, counts, strict=True)
         }
-        for name, levels in sample.levels.items()
-    }
+    return found
 
 
 def _cells(plan: Plan, spec: MetricSpec, sample: Sample) -> Iterator[Cell | UnitCell]:

@@ -135,3 +135,15 @@ def test_a_row_without_its_group_is_refused(run, table):
     done = run(path, "--variant", "v", "--control", "A", "--cluster", "g", "--mean", "y")
     assert (done.code, done.out) == (2, "")
     assert f'{path}: row 3 (header not counted), column "g": is empty' in done.err
+
+
+def test_groups_are_counted_by_segment_where_their_first_unit_is(analyze, table):
+    """Ten groups of three, of which the first unit alone is in segment "first"."""
+    rows = [(n, n // 3, "AB"[n // 3 % 2], n % 5, "other" if n % 3 else "first") for n in range(30)]
+    found = analyze(
+        table("u,g,v,y,s", rows), "--unit", "u", "--cluster", "g", "--mean", "y", "--segment", "s"
+    )
+    split = next(one for one in found.json["findings"] if one["name"] == "sample_ratio_by:s")
+    assert split["status"] == "passed"
+    assert split["numbers"]["df"] == 1
+    assert found.row("y", segment="s=other")["n_variant"] == 5
