@@ -71,7 +71,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     srm_sentence: str
     shares: tuple[Share, ...]
     checks: tuple[CheckLine, ...]  # of the data
-    findings: tuple[CheckLine, ...]  # about the results
+    findings: tuple[CheckLine, ...]  # about the results, warnings first
     heroes: tuple[Line, ...]
     groups: tuple[tuple[str, tuple[tuple[str, tuple[Line, ...]], ...]], ...]  # role word → metric → lines
     forest: Chart | None
@@ -84,6 +84,16 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[Table, ...]
     methods: Table
     several: bool
+
+    @property
+    def warned(self) -> tuple[CheckLine, ...]:
+        """The findings that ask for attention."""
+        return tuple(found for found in self.findings if found.badge == words.CHECKS[Outcome.WARNING])
+
+    @property
+    def noted(self) -> tuple[CheckLine, ...]:
+        """All other findings."""
+        return tuple(found for found in self.findings if found not in self.warned)
 
     @property
     def figures(self) -> str:

@@ -155,7 +155,7 @@ def _between_segments(
         differs = found.p_value is not None and found.p_value <= plan.alpha
         yield Finding(
             name=_named(f"segments:{dimension}", comparison),
-            status=Outcome.WARNING if differs or found.warnings else Outcome.NOTED,
+            status=Outcome.WARNING if differs else Outcome.NOTED,
             message=" ".join((f"{comparison.metric.name} by {dimension}: {found.finding}", *found.warnings)),
             numbers={
                 "q": found.q, "df": found.df, "p_value": found.p_value, "i2": found.i2, "tau2": found.tau2,
