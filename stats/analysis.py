@@ -36,7 +36,7 @@ from stats.rows import (
     rounded_finding,
     undefined_rows,
 )
-from stats.srm import sample_ratio
+from stats.srm import NOT_TESTED, sample_ratio
 
 __all__ = [
     "TUNED_FOR", "Analysis", "AnyCell", "Cell", "DailyCell", "MetricPlan", "Plan", "QuantileCell", "Settings",
@@ -66,7 +66,7 @@ def analyse(
     plan: Plan,
     cells: Iterable[AnyCell],
     *,
-    counts: Mapping[str, int],
+    counts: Mapping[str, int] | None,
     as_of: dt.date | None,
     ended: bool,
     provisional: bool = False,
@@ -79,7 +79,7 @@ def analyse(
     Args:
         plan: the experiment.
         cells: its data, one cell per metric, variant and segment; an absent cell is one without units.
-        counts: units by variant, as they were first seen, for the sample ratio.
+        counts: units by variant, as they were first seen, for the sample ratio; None: nobody knows them.
         as_of: the day that the cells are cut at; None for data without days.
         ended: whether the planned end is reached, from which on a fixed horizon may be read.
         provisional: whether late rows may still change the cells.
@@ -106,7 +106,7 @@ def analyse(
         for place, one in enumerate(read)
         for row in _rows(plan, one, corrections.get(place), base, ended=ended)
     )
-    srm = sample_ratio(counts, plan.weights)
+    srm = NOT_TESTED if counts is None else sample_ratio(counts, plan.weights)
     found = tuple(
         rounded_finding(one) for one in _findings(plan, read, cells, places or {}, taken, ended=ended)
     )

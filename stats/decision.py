@@ -56,12 +56,12 @@ def decide(
             sentence="Investigate: the data can't be trusted, so read no result until the cause is known.",
             reasons=tuple(broken),
         )
-    if not any(srm.observed.values()):
+    if srm.observed and not any(srm.observed.values()):
         return _without_result(plan, [], ended=ended, why="no unit has been seen yet")
     found = [_variant(plan, variant, results) for variant in plan.variants if variant != plan.control]
     shipping = [variant for variant in found if variant.verdict is Verdict.SHIP]
     if shipping:
-        return _ship(plan, max(shipping, key=lambda variant: variant.best_lift), found)
+        return _ship(plan, max(shipping, key=lambda variant: variant.best_lift), found, srm)
     if any(variant.verdict is Verdict.ROLL_BACK for variant in found):
         return _roll_back(found)
     return _without_result(plan, found, ended=ended)
@@ -151,7 +151,11 @@ def _why(row: Result) -> str:
     return ", ".join(code.replace("_", " ") for code in row.reasons) or row.status.value
 
 
-def _ship(plan: Plan, best: _Variant, found: Sequence[_Variant]) -> Decision:
+def _split(srm: Srm) -> str:
+    return "the units are split as planned" if srm.observed else "the split of the units was not tested"
+
+
+def _ship(plan: Plan, best: _Variant, found: Sequence[_Variant], srm: Srm) -> Decision:
     guarded = ", and no guardrail is worse" if any(m.role == "guardrail" for m in plan.metrics) else ""
     others = [
         reason for variant in found if variant is not best for reason in (*variant.better, *variant.worse)
@@ -159,7 +163,7 @@ def _ship(plan: Plan, best: _Variant, found: Sequence[_Variant]) -> Decision:
     return Decision(
         verdict=Verdict.SHIP,
         sentence=f"Ship {best.name}: {best.better[0].split(' (')[0]}{guarded}.",
-        reasons=(*best.better, *others, "the units are split as planned"),
+        reasons=(*best.better, *others, _split(srm)),
     )
 
 

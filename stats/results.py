@@ -81,12 +81,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 class Srm(msgspec.Struct, frozen=True, kw_only=True):
     """Sample ratio mismatch: observed counts against what the weights make expect."""
 
-    observed: dict[str, int]
+    observed: dict[str, int]  # empty: not tested
     expected: dict[str, float]
     chi2: float | None
     df: int
     p_value: float | None
-    method: str  # chi2 | exact
+    method: str  # chi2 | exact | mixed | none: not tested
     failed: bool  # p below the flag level (0.001)
 
 

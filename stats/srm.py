@@ -31,6 +31,9 @@ _TINY = 1e-290  # below, a tail is computed as a logarithm
 _LAST_DIGITS = 1e-15
 _STIRLING_FROM = 16.0  # where three terms of Stirling's series have all digits
 
+# Of aggregates that do not say how many units were randomised.
+NOT_TESTED = Srm(observed={}, expected={}, chi2=None, df=0, p_value=None, method="none", failed=False)
+
 
 def sample_ratio(counts: Mapping[str, int], weights: Mapping[str, float]) -> Srm:
     """Test the units per variant against the weights.

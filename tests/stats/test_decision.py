@@ -57,6 +57,15 @@ def test_a_failed_split_outranks_every_result():
     assert "sample ratio mismatch" in found.decision.reasons[0]
 
 
+def test_a_split_that_nobody_counted_is_not_called_sound():
+    """Aggregates may not say how many units were randomised; their results stand all the same."""
+    found = decide((PRIMARY, 2_000, 2_300), counts=None)
+    assert found.decision.verdict is Verdict.SHIP
+    assert found.decision.reasons[-1] == "the split of the units was not tested"
+    assert (found.srm.observed, found.srm.p_value, found.srm.failed) == ({}, None, False)
+    assert decide((PRIMARY, 2_000, 2_300)).decision.reasons[-1] == "the units are split as planned"
+
+
 def test_failed_checks_outrank_every_result():
     found = decide((PRIMARY, 2_000, 2_600), failed_checks=["9 exposures name an unknown variant"])
     assert found.decision.verdict is Verdict.INVESTIGATE
