@@ -26,6 +26,8 @@ from tenbin.failures import sentence_of
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tenbin.analyze.request import Request
+
 FOUND_WRONG = 1
 WRONG_USE = 2
 
@@ -139,7 +141,8 @@ def analyze(
     ctx: typer.Context,
     file: options.File,
     *,
-    variant: options.Variant,
+    moments: options.Moments = False,
+    variant: options.Variant = None,
     control: options.Control = None,
     unit: options.Unit = None,
     cluster: options.Cluster = None,
@@ -181,9 +184,9 @@ def analyze(
 
     --conversion, --mean, --revenue, --ratio and --quantile may be given many times. All are success metrics
     but those named with --guardrail: the first on the command line is the primary one, the others are
-    secondary; Holm's correction is over all.
+    secondary; Holm's correction is over all. With --moments they name metrics of the file; without any, all
+    of its metrics are analysed.
     """
-    from tenbin.analyze.command import analyze_file
     from tenbin.analyze.request import MetricOption, Request
 
     given = {
@@ -194,6 +197,7 @@ def analyze(
         "quantile": iter(quantile or ()),
     }
     request = Request(
+        moments=moments,
         variant=variant,
         control=control,
         unit=unit,
@@ -227,11 +231,22 @@ def analyze(
         seed=seed,
     )
     if report is not None:
-        from tenbin.analyze.page import check_target, write_page
+        from tenbin.analyze.page import check_target
 
         check_target(report, file)
+    if moments:
+        _analyze_moments(file, request, json=json, report=report)
+    else:
+        _analyze_units(file, request, json=json, report=report)
+
+
+def _analyze_units(file: Path, request: "Request", *, json: bool, report: Path | None) -> None:
+    from tenbin.analyze.command import analyze_file
+
     found = analyze_file(file, request)
     if report is not None:
+        from tenbin.analyze.page import write_page
+
         write_page(found, report)
     if json:
         from tenbin.analyze.output import to_json
@@ -239,6 +254,29 @@ def analyze(
         typer.echo(to_json(found))
     else:
         from tenbin.analyze.show import show
+
+        show(found, _console())
+        if report is not None:
+            typer.echo(f"Report: {report}")
+    if found.found_wrong:
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _analyze_moments(file: Path, request: "Request", *, json: bool, report: Path | None) -> None:
+    from tenbin.moments.command import analyze_moments
+    from tenbin.moments.show import progress
+
+    found = analyze_moments(file, request, iter if json else progress(_console(stderr=True)))
+    if report is not None:
+        from tenbin.analyze.page import write_page
+
+        write_page(found.only, report)
+    if json:
+        from tenbin.moments.output import to_json
+
+        typer.echo(to_json(found))
+    else:
+        from tenbin.moments.show import show
 
         show(found, _console())
         if report is not None:

@@ -1,5 +1,6 @@
 """From units to the answer: the statistics of one finished experiment (DESIGN 4.6, 4.7)."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[str, int]  # compared units by variant
     tally: Tally
     left_out_failed: bool  # so many units were left out that the comparison can't be trusted
+    as_of: dt.date | None = None  # of aggregates: the day that they are of
     plan: Plan
     analysis: Analysis
 

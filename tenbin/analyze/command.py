@@ -7,6 +7,7 @@ import duckdb
 
 from tenbin.analyze.answer import Answer, answer
 from tenbin.analyze.cells import Cells, read_cells
+from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.files import open_input
 from tenbin.analyze.request import Request, Wanted
 from tenbin.analyze.resolve import resolve
@@ -21,6 +22,11 @@ def analyze_file(path: Path, request: Request) -> Answer:
     Raises:
         AnalyzeError: the file or an option can't be used; the message says which, where and what to do.
     """
+    if request.variant is None:
+        raise AnalyzeError(
+            "--variant is missing; name the column that says which variant a row belongs to, or say with "
+            "--moments that the file has aggregates"
+        )
     wanted, cells = _read(path, request)
     weights = resolve_weights(request.weights, cells.variants, path)
     return answer(path, request, wanted, bring_to_units(cells, wanted.metrics), weights)

@@ -29,7 +29,14 @@ File = Annotated[
     ),
 ]
 
-Variant = Annotated[str, _option(_UNITS, metavar="COLUMN", text="Which variant the row belongs to.")]
+Moments = Annotated[
+    bool,
+    _option(_UNITS, "--moments", text="The file has aggregates, a row per metric and variant, and no units."),
+]
+Variant = Annotated[
+    str | None,
+    _option(_UNITS, metavar="COLUMN", text="Which variant the row belongs to; needed without --moments."),
+]
 Control = Annotated[
     str | None, _option(_UNITS, metavar="VARIANT", text="The variant that the others are compared with.")
 ]
@@ -171,7 +178,7 @@ BeliefBefore = Annotated[
 ]
 Seed = Annotated[int, _option(_METHODS, text="Of permutation and bootstrap.")]
 
-Json = Annotated[bool, _option(_OUTPUT, "--json", text="Print one JSON object and nothing else.")]
+Json = Annotated[bool, _option(_OUTPUT, "--json", text="Print JSON and nothing else.")]
 Report = Annotated[
     Path | None,
     _option(_OUTPUT, metavar="OUT.html", text="Also write the readout as one HTML file."),

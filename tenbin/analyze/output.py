@@ -34,14 +34,18 @@ class Output(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...]
 
 
-def to_json(found: Answer) -> bytes:
-    """The object as indented JSON in UTF-8; the same file gives the same bytes."""
+def output_of(found: Answer) -> Output:
+    """What machines read of an answer."""
     srm, tally = found.analysis.srm, found.tally
-    output = Output(
+    return Output(
         srm=SrmOut(srm.observed, srm.expected, srm.chi2, srm.p_value),
         units=UnitsOut(tally.rows, tally.units, tally.mixed_variant, tally.null_variant),
         results=found.analysis.results,
         findings=found.analysis.findings,
         warnings=found.warnings,
     )
-    return msgspec.json.format(msgspec.json.encode(output), indent=2)
+
+
+def to_json(found: Answer) -> bytes:
+    """The object as indented JSON in UTF-8; the same file gives the same bytes."""
+    return msgspec.json.format(msgspec.json.encode(output_of(found)), indent=2)

@@ -12,6 +12,7 @@ from stats.results import Finding, Outcome
 from tenbin.analyze.answer import Answer
 from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.request import MetricSpec
+from tenbin.analyze.units import Tally
 
 _CHUNK = 1 << 20
 
@@ -56,12 +57,12 @@ def readout_of(found: Answer) -> Readout:
     sha256 = _sha256(found.path)
     return Readout(
         workspace="tenbin analyze",
-        experiment=found.path.name,
-        iteration=1,
+        experiment=found.plan.experiment,
+        iteration=found.plan.iteration,
         control=found.variants[0],
         variants=found.variants,
         weights=found.weights,
-        unit_type=request.unit or "row",
+        unit_type="unit" if request.moments else request.unit or "row",
         population="exposed",
         environment="production",
         horizon=request.horizon,
@@ -70,26 +71,30 @@ def readout_of(found: Answer) -> Readout:
         start=None,
         end=None,
         planned_end=None,
-        as_of=None,
+        as_of=found.as_of,
         provisional=False,
         decision=analysis.decision,
         srm=analysis.srm,
-        checks=(_mixed_variants(found), *analysis.findings),
+        checks=(*(() if request.moments else (_mixed_variants(found),)), *analysis.findings),
         units=found.counts,
-        exclusions=(
-            Exclusion(reason="seen in more than one variant", count=tally.mixed_variant, of="units"),
-            Exclusion(reason="without a variant", count=tally.null_variant, of="rows"),
-        ),
+        exclusions=() if request.moments else _exclusions(tally),
         exposures=(),
         results=analysis.results,
         series=(),
-        metrics=tuple(_definition(spec) for spec in found.metrics),
+        metrics=tuple(_definition(spec, stated=request.moments) for spec in found.metrics),
         definition=options,
         inputs=(
             InputFile(source="analyze", path=found.path.name, sha256=sha256, rows=tally.rows, quarantined=0),
         ),
         fingerprint=hashlib.sha256((options + sha256).encode()).hexdigest()[:16],
         warnings=found.warnings,
+    )
+
+
+def _exclusions(tally: Tally) -> tuple[Exclusion, ...]:
+    return (
+        Exclusion(reason="seen in more than one variant", count=tally.mixed_variant, of="units"),
+        Exclusion(reason="without a variant", count=tally.null_variant, of="rows"),
     )
 
 
@@ -106,7 +111,7 @@ def _mixed_variants(found: Answer) -> Finding:
     )
 
 
-def _definition(spec: MetricSpec) -> MetricDefinition:
+def _definition(spec: MetricSpec, *, stated: bool) -> MetricDefinition:
     per_unit = {
         "conversion": f'per unit: 1 when any row has "{spec.column}", else 0',
         "mean": f'per unit: the sum of "{spec.column}" over its rows',
@@ -121,7 +126,7 @@ def _definition(spec: MetricSpec) -> MetricDefinition:
         direction=spec.direction,
         margin=spec.margin,
         definition=tomli_w.dumps(_stated(spec)),
-        sql=f"-- {per_unit[spec.kind]}",
+        sql="-- the aggregates are stated in the file" if stated else f"-- {per_unit[spec.kind]}",
     )
 
 

@@ -18,7 +18,7 @@ _SHARED = (
     "variant", "control", "unit", "cluster", "alpha", "horizon", "all_pairs", "planned_units", "looks",
     "final",
 )  # fmt: skip
-_KINDS: dict[str, Kind] = {
+KINDS: dict[str, Kind] = {
     "conversion": "proportion",
     "mean": "mean",
     "revenue": "mean",
@@ -53,7 +53,7 @@ def _metric(spec: MetricSpec, sample: Sample, fingerprint: str) -> MetricPlan:
     measure = columns[: len(spec.measure)]
     return MetricPlan(
         name=spec.name,
-        kind=_KINDS[spec.kind],
+        kind=KINDS[spec.kind],
         role=spec.role,
         direction=spec.direction,
         margin=spec.margin,

@@ -20,6 +20,7 @@ class MetricOption(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The options of one call, as typed."""
 
+    moments: bool = False  # whether the file has aggregates, and no units
     variant: str | None  # None: one sample, which nobody was assigned in
     control: str | None = None
     unit: str | None = None

@@ -50,13 +50,17 @@ def show(found: Answer, console: Console) -> None:
 def _show_units(found: Answer, console: Console) -> None:
     """Who is compared, who is not, and whether the split is as planned."""
     tally, srm, cluster = found.tally, found.analysis.srm, found.request.cluster
-    console.print(f"{many(tally.rows, 'row')}, {many(tally.units, 'unit')} compared")
+    compared = f", {many(tally.units, 'unit')} compared" if srm.observed else ""
+    console.print(f"{many(tally.rows, 'row')}{compared}")
     for count, noun, why in (
         (tally.mixed_variant, "unit", "seen in more than one variant"),
         (tally.null_variant, "row", "without a variant"),
     ):
         if count:
             console.print(f"[yellow]{many(count, noun)} {why}: left out[/]")
+    if not srm.observed:
+        console.print("Split not tested: nobody said how many units were randomised")
+        return
     state = "[bold red]broken[/]" if srm.failed else "ok"
     groups = "" if cluster is None else f" of the groups in {escape(cluster)}"
     console.print(f"Split{groups} {state}: p = {fmt.p_value(srm.p_value)} (broken below {FLAG_BELOW:g})")

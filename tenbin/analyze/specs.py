@@ -1,10 +1,12 @@
 """The metric options of one call → metrics in terms of the file's columns."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
+from stats.multiplicity import SUCCESS
 from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.names import (
     column_pairs,
@@ -18,6 +20,15 @@ from tenbin.analyze.request import MetricOption, MetricSpec, Request
 from tenbin.analyze.table import Table
 
 
+class Said(NamedTuple):
+    """What options say of metrics, by their names."""
+
+    decrease: frozenset[str]
+    equivalences: Mapping[str, float]
+    guardrails: Mapping[str, float | None]  # with their margins
+    primary: tuple[str, ...]
+
+
 def metric_specs(request: Request, table: Table) -> tuple[MetricSpec, ...]:
     """Every metric with its columns, covariates, role and margins.
 
@@ -28,13 +39,48 @@ def metric_specs(request: Request, table: Table) -> tuple[MetricSpec, ...]:
     specs = _named(request.metrics, table)
     for text in request.covariates:
         _add_covariate(text, specs, table)
-    for name in request.decrease:
-        known_metric("decrease", name, name, list(specs))
-        specs[name] = msgspec.structs.replace(specs[name], direction="decrease")
-    for text in request.equivalences:
-        _add_equivalence(text, specs)
-    _assign_roles(request, specs)
-    return tuple(specs.values())
+    return as_said(specs.values(), said_of(request, list(specs)))
+
+
+def said_of(request: Request, names: Sequence[str]) -> Said:
+    """The options that are about metrics.
+
+    Raises:
+        AnalyzeError: no such metric, a number that is none, or a primary guardrail.
+    """
+    guardrails = dict(_guardrail(text, names) for text in request.guardrails)
+    for name in request.primary:
+        known_metric("primary", name, name, names)
+        if name in guardrails:
+            raise AnalyzeError(f'--primary {name}: "{name}" is a guardrail; name another one')
+    return Said(
+        decrease=frozenset(known_metric("decrease", name, name, names) for name in request.decrease),
+        equivalences=dict(_equivalence(text, names) for text in request.equivalences),
+        guardrails=guardrails,
+        primary=request.primary,
+    )
+
+
+def as_said(specs: Iterable[MetricSpec], said: Said) -> tuple[MetricSpec, ...]:
+    """The metrics with what is said of them; primary are those named so, else the first success metric."""
+    found = [_one_as_said(spec, said) for spec in specs]
+    primary = [spec.name for spec in found if spec.role == "primary"]
+    success = [spec.name for spec in found if spec.role in SUCCESS]
+    chosen = [name for name in said.primary if name in success] or primary or success[:1]
+    return tuple(
+        msgspec.structs.replace(spec, role="primary" if spec.name in chosen else "secondary")
+        if spec.name in success
+        else spec
+        for spec in found
+    )
+
+
+def _one_as_said(spec: MetricSpec, said: Said) -> MetricSpec:
+    if spec.name in said.guardrails:
+        spec = msgspec.structs.replace(spec, role="guardrail", margin=said.guardrails[spec.name])
+    if spec.name in said.equivalences:
+        spec = msgspec.structs.replace(spec, equivalence=said.equivalences[spec.name])
+    return msgspec.structs.replace(spec, direction="decrease") if spec.name in said.decrease else spec
 
 
 def _named(options: Sequence[MetricOption], table: Table) -> dict[str, MetricSpec]:
@@ -129,39 +175,24 @@ def _add_covariate(text: str, specs: dict[str, MetricSpec], table: Table) -> Non
     )
 
 
-def _add_equivalence(text: str, specs: dict[str, MetricSpec]) -> None:
-    for name, number in metric_and_rest("equivalence", text, list(specs), "METRIC=LIFT, as in spent=0.01"):
+def _equivalence(text: str, names: Sequence[str]) -> tuple[str, float]:
+    for name, number in metric_and_rest("equivalence", text, names, "METRIC=LIFT, as in spent=0.01"):
         lift = _number(number)
         if 0 < lift < 1:
-            specs[name] = msgspec.structs.replace(specs[name], equivalence=lift)
-            return
+            return name, lift
     raise AnalyzeError(
         f"--equivalence {text}: the lift that makes no difference is a number between 0 and 1, both "
         "excluded, as in spent=0.01"
     )
 
 
-def _assign_roles(request: Request, specs: dict[str, MetricSpec]) -> None:
-    """Guardrails with their margins; of the others those named as primary, else the first one."""
-    for text in request.guardrails:
-        name, margin = _guardrail(text, specs)
-        specs[name] = msgspec.structs.replace(specs[name], role="guardrail", margin=margin)
-    for name in request.primary:
-        known_metric("primary", name, name, list(specs))
-        if specs[name].role == "guardrail":
-            raise AnalyzeError(f'--primary {name}: "{name}" is a guardrail; name another one')
-    success = [name for name, spec in specs.items() if spec.role != "guardrail"]
-    for name in request.primary or success[:1]:
-        specs[name] = msgspec.structs.replace(specs[name], role="primary")
-
-
-def _guardrail(text: str, specs: dict[str, MetricSpec]) -> tuple[str, float | None]:
-    if text in specs:
+def _guardrail(text: str, names: Sequence[str]) -> tuple[str, float | None]:
+    if text in names:
         return text, None
     if "=" not in text:
-        known_metric("guardrail", text, text, list(specs))
+        known_metric("guardrail", text, text, names)
     for name, number in metric_and_rest(
-        "guardrail", text, list(specs), "METRIC or METRIC=MARGIN, as in latency=0.02"
+        "guardrail", text, names, "METRIC or METRIC=MARGIN, as in latency=0.02"
     ):
         margin = _number(number)
         if 0 <= margin < 1:

@@ -476,10 +476,16 @@ def test_no_metric(run, file):
     )
 
 
+def test_no_variant(run, file):
+    assert refused(run, file("data.csv", GOOD), "--mean", "y") == (
+        "--variant is missing; name the column that says which variant a row belongs to, or say with "
+        "--moments that the file has aggregates"
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--mean", "y"), "Missing option '--variant'"),
         (("--variant", "v", "--alpha", "small"), "Invalid value for '--alpha'"),
         (("--variant", "v", "--horizon", "sequential"), "Invalid value for '--horizon'"),
         (("--variant", "v", "--median", "y"), "No such option: --median"),

@@ -15,12 +15,12 @@ EXAMPLES = re.findall(r"```console\n\$ tenbin analyze ((?:.*\\\n)*.*)\n((?:.*\n)
 
 @pytest.fixture
 def orders(tmp_path: Path, monkeypatch) -> Path:
-    """The file of the example, in the working directory of a terminal of 80 columns."""
+    """The files of the examples, in the working directory of a terminal of 80 columns."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
-    path = Path("orders.csv")
-    path.write_text(re.search(r"```csv\n(.*?)```", PAGE, re.DOTALL)[1], encoding="utf-8")
-    return path
+    for name, content in re.findall(r"`(\w+\.csv)`[^`]*```csv\n(.*?)```", PAGE, re.DOTALL):
+        Path(name).write_text(content, encoding="utf-8")
+    return Path("orders.csv")
 
 
 @pytest.mark.usefixtures("orders")
@@ -32,7 +32,7 @@ def test_what_the_page_shows_is_what_is_printed(run, command, shown):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 4
+    assert len(EXAMPLES) == 5
 
 
 def test_the_json_of_the_page_is_that_of_the_example(run, orders):
