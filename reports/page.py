@@ -44,6 +44,7 @@ class CheckLine(msgspec.Struct, frozen=True):
     badge: Badge
     message: str
     numbers: tuple[tuple[str, str], ...]
+    parts: Table | None = None  # estimates by segment or day, where it has them
 
 
 class Trend(msgspec.Struct, frozen=True):
@@ -271,10 +272,11 @@ def _severity(status: Outcome) -> int:
 
 
 def _check(check: Finding) -> CheckLine:
-    numbers = tuple((_spaced(name), _number(name, value)) for name, value in sorted(check.numbers.items()))
+    parts, rest = tables.parts(check)
+    numbers = tuple((_spaced(name), _number(name, value)) for name, value in sorted(rest.items()))
     name, *whose = check.name.split(":")
     title = " · ".join([_capital(_spaced(name)), *whose])
-    return CheckLine(title, words.CHECKS[check.status], check.message, numbers)
+    return CheckLine(title, words.CHECKS[check.status], check.message, numbers, parts)
 
 
 def _number(name: str, value: float | str | None) -> str:

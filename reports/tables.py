@@ -9,7 +9,7 @@ from reports import words
 from reports.readout import MetricDefinition, Readout
 from reports.select import Pair
 from reports.words import Badge
-from stats.results import Result
+from stats.results import Finding, Result
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,3 +316,33 @@ def _goal(metric: MetricDefinition, goal: float, mean: float | None, scale: fmt.
         return wish
     reached = mean <= goal if metric.direction == "decrease" else mean >= goal
     return f"{wish}: {'reached' if reached else 'not reached'} ({scale.value(mean)})"
+
+
+_PARTS = (
+    ("Shrunk to what the segments have in common", "Segment", ("shrunk", "shrunk_lower", "shrunk_upper")),
+    ("Day by day", "Day since exposure", ("estimate", "lower", "upper")),
+)
+
+
+def parts(finding: Finding) -> tuple[Table | None, dict[str, int | float | str | None]]:
+    """A finding's estimates by segment or by day as a table, and its other numbers.
+
+    Those of a part are named "PART NAME", as in "device=mobile shrunk" or "day 3 lower".
+    """
+    for caption, first, names in _PARTS:
+        found = {
+            key.removesuffix(f" {names[0]}"): key for key in finding.numbers if key.endswith(f" {names[0]}")
+        }
+        if found:
+            rows = []
+            for part in found:
+                value, lower, upper = (finding.numbers.get(f"{part} {name}") for name in names)
+                interval = (
+                    fmt.MISSING if lower is None or upper is None else f"{fmt.raw(lower)} to {fmt.raw(upper)}"
+                )
+                rows.append((part, fmt.raw(value), interval))
+            taken = {f"{part} {name}" for part in found for name in names}
+            rest = {key: value for key, value in finding.numbers.items() if key not in taken}
+            columns = (first, "Estimate", "Interval")
+            return Table(caption=caption, columns=columns, rows=tuple(rows), numeric=frozenset({1, 2})), rest
+    return None, dict(finding.numbers)
