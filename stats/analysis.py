@@ -116,7 +116,7 @@ def analyse(
         srm=srm,
         decision=decide(plan, results, srm, ended=ended, failed_checks=failed),
         findings=found,
-        warnings=tuple(_warnings(read)),
+        warnings=tuple(_warnings(plan, read)),
     )
 
 
@@ -206,7 +206,7 @@ def _findings(
     yield from futility(plan, [(one.comparison, one.readings[0]) for one in read if one.readings], taken)
 
 
-def _warnings(read: Sequence[_Read]) -> Iterator[str]:
+def _warnings(plan: Plan, read: Sequence[_Read]) -> Iterator[str]:
     """What a reader must know, a sentence per metric and cause; only of comparisons over everyone."""
     said: dict[str, dict[str, None]] = {}
     for one in read:
@@ -220,7 +220,7 @@ def _warnings(read: Sequence[_Read]) -> Iterator[str]:
                     said.setdefault(code, {})[one.comparison.metric.name] = None
     for code, names in said.items():
         yield f"{', '.join(names)}: {WARNINGS[code]}."
-    if any(one.comparison.segment is not None for one in read):
+    if not plan.settings.planned_segments and any(one.comparison.segment is not None for one in read):
         yield "Segments are for exploration: their p-values are corrected within a dimension only."
 
 

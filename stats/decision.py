@@ -106,14 +106,24 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, correction: 
     row = rows.absolute
     if row.p_adjusted is None or row.p_adjusted > row.alpha or not row.estimate:
         return
-    good = metric.sign * row.estimate > 0
+    way = _shown(row)
+    good = metric.sign * way > 0
     lift = rows.relative.estimate if rows.relative is not None else None
-    moved = f"{metric.name} {'rose' if row.estimate > 0 else 'fell'} in {found.name}"
-    by = "" if lift is None else f" by {abs(lift):.1%}"
+    moved = f"{metric.name} {'rose' if way > 0 else 'fell'} in {found.name}"
+    by = "" if lift is None or lift * way < 0 else f" by {abs(lift):.1%}"
     said = f"{moved}{by} ({_tested(row, correction)})"
     (found.better if good else found.worse).append(said)
     if good:
         found.best_lift = max(found.best_lift, abs(lift if lift is not None else row.estimate))
+
+
+def _shown(row: Result) -> float:
+    """Which way the effect goes: the side of 0 of its interval, as looks may have shown it before today."""
+    if row.lower is not None and row.lower >= 0:
+        return row.lower or 1.0
+    if row.upper is not None and row.upper <= 0:
+        return row.upper or -1.0
+    return row.estimate or 0.0
 
 
 def _tested(row: Result, correction: str) -> str:
@@ -125,7 +135,7 @@ def _tested(row: Result, correction: str) -> str:
 def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
     row = rows.absolute
     if metric.margin is None:
-        against = row.estimate is not None and metric.sign * row.estimate < 0
+        against = metric.sign * _shown(row) < 0
         if row.p_value is not None:
             if against and row.p_value <= row.alpha:
                 found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")

@@ -154,7 +154,9 @@ def test_holm_is_over_success_metrics_and_pairs_but_not_over_guardrails_or_segme
         name: f"{name} by device (1)" for name in ("bought", "more", "tickets")
     }
     assert all(row.p_adjusted == row.p_value for row in segments.values())
-    assert any("exploration" in warning for warning in found.warnings)
+    assert not found.warnings
+    after = run(plan(settings=Settings(planned_segments=False)), *named[:4])
+    assert any("exploration" in warning for warning in after.warnings)
 
 
 def test_the_family_is_that_of_the_plan_and_not_of_the_metrics_that_are_mature():

@@ -1,11 +1,14 @@
 """The verdict: broken data outrank results, guardrails outrank successes, and reasons are words."""
 
+import datetime as dt
+
 import pytest
 
-from stats.analysis import MetricPlan, Settings, analyse
+from stats.analysis import MetricPlan, Settings, analyse, evidence
+from stats.looks import Look, Taken
 from stats.moments import Moments
 from stats.results import Verdict
-from tests.stats.test_analysis import Analysis, Cell, cell, plan, share
+from tests.stats.test_analysis import Analysis, Cell, bought, cell, plan, share
 
 N = 20_000
 PRIMARY = MetricPlan(name="bought", kind="proportion", role="primary")
@@ -147,3 +150,17 @@ def test_the_reasons_name_the_correction_that_was_used(correction, said):
     design = plan(PRIMARY, settings=Settings(correction=correction))
     found = analyse(design, cells, counts={"A": N, "B": N}, as_of=None, ended=True)
     assert said in found.decision.reasons[0]
+
+
+def test_what_a_look_has_shown_is_not_turned_round_by_a_later_estimate():
+    design = plan(horizon="group_sequential", planned_units=40_000)
+    then, now = bought(800, 1_000, 10_000), bought(1_600, 1_590, 15_000)
+    look = Look(
+        number=1, as_of=dt.date(2026, 3, 1), n=20_000, information=0.5, alpha_spent=0.003, boundary=2.96
+    )
+    taken = [Taken(look=look, evidence=evidence(design, then))]
+    found = analyse(design, now, counts={"A": 15_000, "B": 15_000}, as_of=None, ended=False, taken=taken)
+    head = next(row for row in found.results if row.headline)
+    assert head.estimate < 0 < head.lower
+    assert found.decision.verdict is Verdict.SHIP
+    assert found.decision.sentence.startswith("Ship B: bought rose in B.")
