@@ -199,7 +199,7 @@ def _findings(
 ) -> Iterator[Finding]:
     comparisons = [one.comparison for one in read]
     yield from split_findings(plan, places)
-    yield from before_exposure(comparisons)
+    yield from before_exposure(plan, comparisons)
     if ended or plan.horizon == "anytime":
         daily = {(cell.metric, cell.variant): cell for cell in cells if isinstance(cell, DailyCell)}
         yield from result_findings(plan, comparisons, daily)

@@ -34,7 +34,7 @@ Numbers: TypeAlias = dict[str, int | float | str | None]  # what a finding carri
 
 DAY = "day"
 _LITTLE = 0.1  # conditional power below which a result by the planned end is unlikely
-_ARMS_TO_RANK = 3
+_SEVERAL = 3  # variants: then they are ranked, and a sentence says which it is about
 _HANDFUL = 10
 
 
@@ -89,7 +89,7 @@ def _split_at_any_time(plan: Plan, days: Mapping[str, Mapping[str, int]]) -> Fin
     )
 
 
-def before_exposure(comparisons: Sequence[Comparison]) -> Iterator[Finding]:
+def before_exposure(plan: Plan, comparisons: Sequence[Comparison]) -> Iterator[Finding]:
     """The test with each covariate as the outcome: what was measured before can't be an effect."""
     for comparison in _overall(comparisons):
         if comparison.metric.covariates and not comparison.problem:
@@ -103,7 +103,7 @@ def before_exposure(comparisons: Sequence[Comparison]) -> Iterator[Finding]:
             yield Finding(
                 name=_named("before_exposure", comparison),
                 status=Outcome.FAILED if worst.failed else Outcome.PASSED,
-                message=f"{comparison.metric.name}: {worst.finding}",
+                message=f"{_about(plan, comparison)}: {worst.finding}",
                 numbers={"estimate": worst.estimate, "lift": worst.lift, "p_value": worst.p_value},
             )
 
@@ -119,7 +119,7 @@ def result_findings(
         yield from _influence(plan, comparison)
         yield from _by_day(plan, comparison, daily)
         yield from _practically_equal(plan, comparison)
-    if len(plan.variants) >= _ARMS_TO_RANK:
+    if len(plan.variants) >= _SEVERAL:
         for metric in plan.metrics:
             yield from _best(plan, metric, comparisons)
 
@@ -156,7 +156,7 @@ def _between_segments(
         yield Finding(
             name=_named(f"segments:{dimension}", comparison),
             status=Outcome.WARNING if differs else Outcome.NOTED,
-            message=" ".join((f"{comparison.metric.name} by {dimension}: {found.finding}", *found.warnings)),
+            message=" ".join((f"{_about(plan, comparison, dimension)}: {found.finding}", *found.warnings)),
             numbers={
                 "q": found.q, "df": found.df, "p_value": found.p_value, "i2": found.i2, "tau2": found.tau2,
                 "overall": found.overall, **shrunk,
@@ -177,7 +177,7 @@ def _influence(plan: Plan, comparison: Comparison) -> Iterator[Finding]:
     yield Finding(
         name=_named("few_units_decide", comparison),
         status=Outcome.WARNING if found.failed else Outcome.PASSED,
-        message=f"{comparison.metric.name}: {found.finding}",
+        message=f"{_about(plan, comparison)}: {found.finding}",
         numbers={
             "variance_share": found.variance_share,
             "estimate_without": found.estimate_without,
@@ -203,7 +203,7 @@ def _by_day(
     yield Finding(
         name=_named("by_day_since_exposure", comparison),
         status=Outcome.WARNING if found.failed else Outcome.NOTED,
-        message=f"{comparison.metric.name}: {found.finding}",
+        message=f"{_about(plan, comparison)}: {found.finding}",
         numbers={"slope": found.slope, "std_error": found.std_error, "p_value": found.p_value, **days},
     )
 
@@ -221,7 +221,7 @@ def _practically_equal(plan: Plan, comparison: Comparison) -> Iterator[Finding]:
     yield Finding(
         name=_named("practical_equivalence", comparison),
         status=Outcome.NOTED,
-        message=f"{comparison.metric.name}: the lift lies within ±{margin:.1%} with probability "
+        message=f"{_about(plan, comparison)}: the lift lies within ±{margin:.1%} with probability "
         f"{float(found.within):.1%}, below with {float(found.below):.1%}, above with "
         f"{float(found.above):.1%} "
         f"(prior: normal, mean {plan.settings.prior.mean:g}, sd {plan.settings.prior.sd:g}).",
@@ -276,7 +276,7 @@ def futility(
         yield Finding(
             name=_named("futility", comparison),
             status=Outcome.WARNING if unlikely else Outcome.NOTED,
-            message=f"{comparison.metric.name}: if things go on as they are, an improvement is "
+            message=f"{_about(plan, comparison)}: if things go on as they are, an improvement is "
             f"significant at the final look with probability {power:.1%}"
             + ("; to go on is likely in vain." if unlikely else "."),
             numbers={"conditional_power": power, "information": t},
@@ -289,3 +289,10 @@ def _overall(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:
 
 def _named(name: str, comparison: Comparison) -> str:
     return f"{name}:{comparison.metric.name}:{comparison.variant}:{comparison.baseline}"
+
+
+def _about(plan: Plan, comparison: Comparison, dimension: str | None = None) -> str:
+    """What a sentence is about; it names the variants where there are more than two."""
+    by = "" if dimension is None else f" by {dimension}"
+    pair = f", {comparison.variant} against {comparison.baseline}" if len(plan.variants) >= _SEVERAL else ""
+    return f"{comparison.metric.name}{by}{pair}"

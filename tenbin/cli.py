@@ -62,7 +62,7 @@ def _one_sentence(ctx: Any) -> Iterator[None]:  # noqa: ANN401 - click is inside
 def _misuse(ctx: Any, error: typer.TyperException) -> str:  # noqa: ANN401 - click is inside typer
     """What is wrong with the command line, and where its help is."""
     command = f"{ctx.command_path} {ctx.invoked_subcommand}" if ctx.invoked_subcommand else ctx.command_path
-    said = " ".join(error.format_message().split()).rstrip(".")
+    said = " ".join(error.format_message().split()).rstrip(".").replace(": Value error, ", ": ")  # pydantic's
     return f"{said}; `{command} --help` shows what is allowed"
 
 

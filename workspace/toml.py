@@ -17,6 +17,7 @@ _DURATION = re.compile(r"([0-9]+)(d|h|m|s)")
 MAX_BYTES = 1 << 20  # a definition is text for people; a megabyte is somebody's mistake
 MAX_DURATION_S = 3650 * 86_400
 _MAX_DIGITS = 12
+_MOST_NAMES = 30  # that a hint lists
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _PATH_SUFFIX = re.compile(r" - at `(?P<path>[^`]+)`$")
 
@@ -63,7 +64,8 @@ def suggest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if near:
         return f'did you mean "{near[0]}"?'
-    return "known: " + (", ".join(sorted(known)[:20]) if known else "none")
+    more = f" and {len(known) - _MOST_NAMES} more" if len(known) > _MOST_NAMES else ""
+    return "known: " + (", ".join(sorted(known)[:_MOST_NAMES]) + more if known else "none")
 
 
 def _explain(message: str, value: object, into: type[Any]) -> str:

@@ -12,6 +12,8 @@ from tenbin.analyze.errors import AnalyzeError
 from tenbin.analyze.request import MetricSpec, Request
 from workspace import suggest
 
+_RESAMPLING = {"permutation", "bootstrap"}  # the methods that draw
+
 
 def settings_of(request: Request, metrics: Sequence[MetricSpec]) -> Settings:
     """The settings that the options ask for.
@@ -114,6 +116,11 @@ def _conditions(request: Request) -> Iterator[_Condition]:
     )
     yield _Condition(
         _said("seed", request.seed), request.seed < 0, "is no seed; write a whole number from 0 on"
+    )
+    yield _Condition(
+        _said("seed", request.seed or None),
+        _RESAMPLING.isdisjoint(request.methods),
+        "is of resampling; it needs --method permutation or --method bootstrap",
     )
 
 

@@ -39,7 +39,7 @@ def show(found: Answer, console: Console) -> None:
         console.print(f"\n[bold]{escape(comparison.title)}[/]")
         console.print(_metrics(found, comparison, console.width))
         if comparison.further:
-            console.print("[bold]Also[/]")
+            console.print("\n[bold]Also[/]")
             console.print(_further(comparison, wide=console.width >= _WIDE))
         _items(console, _undefined(comparison.heads))
     if sentences := [*_findings(found), *found.warnings]:

@@ -201,6 +201,18 @@ def test_all_pairs_compares_variants_among_themselves(analyze, table):
     assert best["message"].startswith("y: C is the best arm with probability 100.0%")
 
 
+def test_a_finding_of_several_variants_says_which_it_is_about(analyze, table):
+    rng = np.random.default_rng(3)
+    rows = [("ABC"[n % 3], rng.normal(5, 1), n % 2, rng.normal(9, 1)) for n in range(300)]
+    options = ("--mean", "y", "--segment", "s", "--covariate", "y=x", "--equivalence", "y=0.1")
+    findings = analyze(table("v,y,s,x", rows), *options).json["findings"]
+    said = [one["message"] for one in findings if one["name"].endswith(":y:C:A")]
+    assert {one.partition(": ")[0] for one in said} == {"y, C against A", "y by s, C against A"}
+    two = table("v,y,s,x", [row for row in rows if row[0] != "C"])
+    messages = [one["message"] for one in analyze(two, *options).json["findings"]]
+    assert not any("against" in one for one in messages)
+
+
 def test_cr1_is_that_of_statsmodels(analyze, frame, path):
     row = analyze(path, "--mean", "y", "--cluster", "group", "--clusters", "cr1").row("y")
     fit = smf.ols("y ~ v", data=frame).fit(

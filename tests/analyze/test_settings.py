@@ -150,7 +150,8 @@ def test_anytime_may_be_the_mixture_test_tuned_by_hand(analyze, path):
         (("--prior", "0.3"), "--prior 0.3: write MEAN,SD of the lift"),
         (("--prior", "0,-1"), "--prior 0,-1: write MEAN,SD of the lift"),
         (("--seed", "-1"), "--seed -1 is no seed"),
-        (("--correction", "bonferroni"), "Invalid value for '--correction'"),
+        (("--seed", "1"), "--seed 1 is of resampling; it needs --method permutation or --method bootstrap"),
+        (("--correction", "bonferroni"), "Invalid value for '--correction': 'bonferroni' is not one of"),
     ],
 )  # fmt: skip
 def test_an_option_that_can_not_be_used_is_said_in_one_sentence(run, path, options, said):
@@ -201,7 +202,7 @@ def test_looks_that_can_not_be_are_said_in_one_sentence(run, path, options, said
         ("--families", "role"),
         ("--method", "newcombe"),
         ("--prior", "0,0.1"),
-        ("--seed", "1"),
+        ("--method", "permutation", "--seed", "1"),
         ("--horizon", "anytime"),
         ("--horizon", "anytime", "--msprt", "0.1"),
         ("--horizon", "anytime", "--planned-units", "3000"),

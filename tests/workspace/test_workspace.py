@@ -128,6 +128,7 @@ def test_suggestions_are_the_nearest_name_or_the_known_ones():
     assert suggest("purchse", ["purchase", "view"]) == 'did you mean "purchase"?'
     assert suggest("zzz", ["b", "a"]) == "known: a, b"
     assert suggest("zzz", []) == "known: none"
+    assert suggest("zzz", [f"n{place:02}" for place in range(33)]).endswith("n28, n29 and 3 more")
 
 
 def test_a_wrong_value_in_a_list_is_named_by_its_place(tmp_path: Path):
