@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from assignments.errors import AssignmentsError
 from assignments.model import Bucketing, Experiment, Phase
 from stats.errors import StatsError
-from stats.plan import check_settings
+from stats.plan import NEEDS_UNITS, check_settings
 from tenbin_sdk.hashing import MAX_SHARDS, Range
 from workspace import check_alpha, check_weights, seconds, suggest
 
@@ -214,6 +214,11 @@ def _analysis(experiment: Experiment, where: str) -> None:
         check_settings(settings, experiment.horizon)
     except StatsError as reason:
         raise AssignmentsError(f"{at}: {reason}") from None
+    if settings.adjustment in NEEDS_UNITS:
+        raise AssignmentsError(
+            f'{at}: adjustment "{settings.adjustment}" reads single units, which are kept for the latest day '
+            'only; write adjustment = "lin" and methods = ["' + settings.adjustment + '"]'
+        )
     _unique(settings.methods, f'{at}: key "methods"')
     segments = [*experiment.segments.from_exposure, *experiment.segments.from_units]
     if settings.strata is not None and settings.strata not in segments:

@@ -46,7 +46,7 @@ def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
                 direction=used[name].direction,
                 margin=margins.get(name) if role == "guardrail" else None,
                 equivalence=used[name].equivalence,
-                covariates=len(used[name].parts) if used[name].covariate else 0,
+                covariates=len(used[name].columns) - len(used[name].parts),
                 ratio_covariate=used[name].kind == "ratio" and used[name].covariate is not None,
                 non_negative=used[name].kind != "sum",
                 fingerprint=used[name].fingerprint,

@@ -78,7 +78,13 @@ def _plain(struct: Metric | Part) -> dict[str, Any]:
     """The fields that say something: neither absent nor what they are anyway."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
     said = {key: value for key, value in msgspec.structs.asdict(struct).items() if value != defaults[key]}
-    return {key: _plain(value) if isinstance(value, Part) else value for key, value in said.items()}
+    return {key: _plain_value(value) for key, value in said.items()}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, Part):
+        return _plain(value)
+    return [_plain_value(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _check_name(name: str, where: str) -> None:
@@ -112,13 +118,12 @@ def _check_metric(metric: Metric, where: str) -> None:
             raise MetricsError(
                 f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
             )
-    for key in ("window", "covariate"):
-        _check_duration(getattr(metric, key), f'{where}: key "{key}"')
-    if metric.covariate_s is not None and metric.covariate_s % DAY_S:
-        raise MetricsError(
-            f'{where}: key "covariate" is "{metric.covariate}"; write whole days, as in "14d", so that it '
-            "covers the same time at day precision"
-        )
+    _check_duration(metric.window, f'{where}: key "window"')
+    _check_days(metric.covariate, f'{where}: key "covariate"')
+    for number, part in enumerate(metric.covariates, start=1):
+        at = f"{where}: covariates, entry {number}"
+        _check_part(part, at)
+        _check_days(part.before, f'{at}: key "before"')
     _check_winsorize(metric, where)
     if metric.equivalence is not None and not 0 < metric.equivalence < 1:  # NaN is refused too
         raise MetricsError(
@@ -178,6 +183,15 @@ def _check_duration(duration: str | None, where: str) -> None:
         return
     if seconds(duration, where=where, error=MetricsError) == 0:
         raise MetricsError(f'{where}: "{duration}" must be longer than nothing')
+
+
+def _check_days(duration: str | None, where: str) -> None:
+    _check_duration(duration, where)
+    if duration is not None and seconds(duration, where=where, error=MetricsError) % DAY_S:
+        raise MetricsError(
+            f'{where} is "{duration}"; write whole days, as in "14d", so that it covers the same time at day '
+            "precision"
+        )
 
 
 def _check_winsorize(metric: Metric, where: str) -> None:

@@ -78,6 +78,16 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return "active_days" if self.kind == "engagement" and self.measure == "active_days" else "events"
 
 
+class Before(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A further covariate: what a unit did in this long before first exposure."""
+
+    before: str
+
+    @property
+    def before_s(self) -> int:
+        return _seconds(self.before)
+
+
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One metric. Durations stay as written ("7d"); `window_s` and `covariate_s` are in seconds."""
 
@@ -93,6 +103,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     window: str | None = None  # after first exposure; None: until the as-of day
     winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
     covariate: str | None = None  # the same measure in this long before first exposure
+    covariates: tuple[Before, ...] = ()  # other measures before it, beside that one
     direction: Direction = "increase"
     equivalence: float | None = None  # the relative change, up or down, that makes no practical difference
     goal: float | None = None
@@ -116,6 +127,11 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
     @property
+    def measured(self) -> tuple[Part, ...]:
+        """Everything that is measured of a unit, after exposure or before it."""
+        return (*self.parts, *self.covariates)
+
+    @property
     def window_s(self) -> int | None:
         return None if self.window is None else _seconds(self.window)
 
@@ -128,7 +144,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """The columns of the metric's moments, in their order."""
         names = ("numerator", "denominator")[: len(self.parts)]
         pre = ("covariate", "covariate_denominator")[: len(self.parts)] if self.covariate is not None else ()
-        return (*names, *pre)
+        more = (f"covariate_{number}" for number in range(2, len(self.covariates) + 2))
+        return (*names, *pre, *more)
 
     @property
     def unit(self) -> str | None:

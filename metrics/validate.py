@@ -42,7 +42,7 @@ def validate(
     if not known:
         return
     for metric, experiment in used.values():
-        for part in metric.parts:
+        for part in metric.measured:
             where = f'metric "{metric.name}" (of experiment "{experiment.key}")'
             if part.event not in known:
                 raise MetricsError(
@@ -62,7 +62,7 @@ def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, plan: UnitPlan, unti
         MetricsError: rows of a metric without `currency` state more than one.
     """
     for planned in plan.metrics:
-        for part in planned.metric.parts:
+        for part in planned.metric.measured:
             measure = part.partial
             is_money = part.kind == "revenue" or (part.kind in VALUED and measure.value == "value")
             if not is_money or part.currency is not None:

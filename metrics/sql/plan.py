@@ -88,7 +88,7 @@ def plan_units(experiment: Experiment, metrics: Mapping[str, Metric], zone: str)
 
 def measures_of(metrics: Sequence[Metric]) -> tuple[Measure, ...]:
     """The measures of many metrics, each once, in an order of their own."""
-    unique = {part.partial.id: part.partial for metric in metrics for part in metric.parts}
+    unique = {part.partial.id: part.partial for metric in metrics for part in metric.measured}
     return tuple(unique[key] for key in sorted(unique))
 
 
@@ -113,6 +113,15 @@ def _columns(metric: Metric, slots: list[Slot]) -> MetricColumns:
         for part, suffix in zip(
             metric.parts, ("", "_denominator" if period else "__denominator"), strict=False
         )
+    ]
+    columns += [
+        UnitColumn(
+            name=f"{metric.name}__covariate_{number}",
+            slot=_slot(slots, Slot(measure=part.partial, before_s=part.before_s)),
+            aggregate=part.aggregate,
+            scale=MICRO if part.kind in VALUED else 1,
+        )
+        for number, part in enumerate(metric.covariates, start=2)
     ]
     return MetricColumns(metric=metric, columns=tuple(columns))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from metrics import MetricsError, load_metrics, metric_to_toml
-from metrics.model import Metric, Part
+from metrics.model import Before, Metric, Part
 from workspace import load_workspace
 
 
@@ -44,13 +44,18 @@ def test_a_file_of_metrics_is_read_whole(write):
             kind = "ratio"
             numerator = { kind = "count", event = "click" }
             denominator = { kind = "count", event = "view" }
+            covariate = "7d"
+            covariates = [{ kind = "engagement", event = "visit", measure = "active_days", before = "28d" }]
             """
         )
     )
     assert list(found) == ["checkout_conversion", "売上", "click_rate"]
     assert found["checkout_conversion"].window_s == 604_800
     assert found["売上"].columns == ("numerator", "covariate")
-    assert found["click_rate"].columns == ("numerator", "denominator")
+    assert found["click_rate"].columns == (
+        "numerator", "denominator", "covariate", "covariate_denominator", "covariate_2",
+    )  # fmt: skip
+    assert found["click_rate"].covariates[0].before_s == 28 * 86_400
 
 
 def test_what_is_written_is_what_is_read(write):
@@ -71,6 +76,7 @@ def test_what_is_written_is_what_is_read(write):
             numerator=Part(kind="sum", event="p", currency="JPY"),
             denominator=Part(kind="engagement", event="v", measure="active_days"),
             window="12h",
+            covariates=(Before(kind="sum", event="p", value="properties.a", before="7d"),),
         ),
     ]
     workspace = write(**{f"m{place}": metric_to_toml(metric) for place, metric in enumerate(metrics)})
@@ -92,6 +98,14 @@ WRONG = {
     "no duration": (f'[a]\n{BASE}window = "0d"', '"0d" must be longer than nothing'),
     "a long time": (f'[a]\n{BASE}window = "3651d"', '"3651d" is too long; at most "3650d"'),
     "half days": (f'[a]\n{BASE}covariate = "36h"', 'key "covariate" is "36h"; write whole days'),
+    "half days of another": (
+        f'[a]\n{BASE}covariates = [{{ kind = "count", event = "x", before = "36h" }}]',
+        'covariates, entry 1: key "before" is "36h"; write whole days',
+    ),
+    "no event before": (
+        f'[a]\n{BASE}covariates = [{{ kind = "count", event = "", before = "7d" }}]',
+        'covariates, entry 1: key "event" is empty',
+    ),
     "quantile": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = 99.9', 'key "winsorize" is 99.9'),
     "nan": ('[a]\nkind = "count"\nevent = "x"\nwinsorize = nan', 'key "winsorize" is nan'),
     "equivalence": (f"[a]\n{BASE}equivalence = 1", 'key "equivalence" is 1.0; write the relative change'),

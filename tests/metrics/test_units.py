@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import os
 from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -10,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metrics.model import Metric, Part
+from metrics.model import Before, Metric, Part
 
+EXAMPLES = 200 if os.environ.get("TENBIN_TEST_FULL") else 12  # for each of three time zones
 BASE = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 WHERE = {"field": "properties.country", "op": "equals", "value": "JP"}
@@ -22,7 +24,13 @@ METRICS = (
     Metric(name="bought_6h", kind="conversion", event="purchase", window="6h"),
     Metric(name="売上", kind="revenue", event="purchase", currency="JPY", window="36h", covariate="3d"),
     Metric(name="revenue_jp", kind="sum", event="purchase", value="properties.amount", where=WHERE),
-    Metric(name="views", kind="count", event="view", window="3d"),
+    Metric(
+        name="views", kind="count", event="view", window="3d",
+        covariates=(
+            Before(kind="sum", event="purchase", value="properties.amount", before="2d"),
+            Before(kind="conversion", event="view", before="4d"),
+        ),
+    ),
     Metric(name="active", kind="engagement", event="view", measure="active_days", covariate="1d"),
     Metric(
         name="value_per_view",
@@ -135,7 +143,7 @@ def measured(events, part):
             return Fraction(len({day_of(event["at"]) for event in found}))
         case _:
             if part.value == "properties.amount":
-                return sum((Fraction(AMOUNTS[event["properties"]]) for event in found), Fraction(0))
+                return sum((Fraction(AMOUNTS.get(event["properties"], 0)) for event in found), Fraction(0))
             return sum((Fraction(event["value"] or 0) for event in found), Fraction(0))
 
 
@@ -171,6 +179,10 @@ def expected_values(metric, exposed, events, as_of, zone):
         pre = dt.timedelta(seconds=metric.covariate_s)
         earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
         values += [measured(earlier, part) for part in metric.parts]
+    for part in metric.covariates:
+        pre = dt.timedelta(seconds=part.before_s)
+        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
+        values.append(measured(earlier, part))
     end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
     if window is None:
         return True, values
@@ -208,7 +220,9 @@ def shared(make_bench, request):
 
 @pytest.mark.slow
 @settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(
     exposures=EXPOSURES, events=EVENTS, as_of=st.integers(-3, 6).map(lambda d: (BASE + d * 24 * HOUR).date())
