@@ -4,8 +4,8 @@ from pathlib import Path
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from tenbin.progress import progress
 from tenbin.run import ExperimentOutcome, RunError, read_outcomes, run_workspace
 from workspace import Workspace, load_workspace, suggest
 
@@ -38,13 +38,7 @@ def run_demo(root: Path, *, console: Console | None = None) -> DemoSummary:
     from tenbin.demo import check_place, make_demo
 
     check_place(root)  # before there is any progress to show
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=console is None,
-    ) as bar:
+    with progress(console) as bar:
         task = bar.add_task("Demo", total=1.0)
         truth = make_demo(
             root, progress=lambda text, share: bar.update(task, description=text, completed=share)

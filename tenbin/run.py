@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from assignments import load_experiments
 from lake import open_lake
@@ -26,6 +26,7 @@ from metrics.analysis import as_of_days
 from reports import files
 from reports.index import read_index
 from tenbin.failures import sentence_of
+from tenbin.progress import progress
 from workspace import UserError, Workspace
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def run_workspace(
             it concerns some experiments alone, the others are ready.
     """
     ranges = _as_of_ranges(workspace, from_day, to_day)
-    with _dagster(workspace) as dagster, _bars(console) as bars:
+    with _dagster(workspace) as dagster, progress(console) as bars:
         ingestion = dagster.run("ingest", bars, "Landing files and definitions")
         evidence = [
             dagster.run("evidence", bars, f"Units and moments, as of {first} … {last}", str(first), str(last))
@@ -276,14 +277,6 @@ def _sync_less(connection: object, _record: object) -> None:
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = NORMAL")
-
-
-@contextmanager
-def _bars(console: Console | None) -> Iterator[Progress]:
-    """A bar per job with its running time; nothing without a console."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=console is None) as bars:
-        yield bars
 
 
 def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> RunSummary:

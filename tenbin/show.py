@@ -4,17 +4,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from tenbin.analyze.show import VERDICT_STYLES
 from tenbin.commands import DemoSummary
 from tenbin.doctor import Finding, Health
 from tenbin.run import RunSummary
 
-_VERDICT_STYLES = {
-    "ship": "green",
-    "roll_back": "red",
-    "investigate": "bold red",
-    "inconclusive": "yellow",
-    "keep_running": "cyan",
-}
 _HEALTH = {Health.OK: "[green]ok[/]", Health.NOTE: "[yellow]note[/]", Health.WRONG: "[bold red]wrong[/]"}
 
 
@@ -57,7 +51,7 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
 
 
 def _verdict(verdict: str) -> str:
-    return f"[{_VERDICT_STYLES[verdict]}]{_words(verdict)}[/]"
+    return f"[{VERDICT_STYLES[verdict]}]{_words(verdict)}[/]"
 
 
 def _words(verdict: str) -> str:

@@ -1,4 +1,4 @@
-"""Workspaces that were really run, once per session and process."""
+"""What many tests share: workspaces that were really run (once per session and process), and vectors."""
 
 import json
 import subprocess
@@ -8,6 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT, environment, globox_workspace, tenbin
+
+HASH_VECTORS = ROOT.parent / "shared" / "hash_vectors.json"
+
+
+@pytest.fixture(scope="session")
+def hash_vectors() -> list[dict[str, object]]:
+    """The published vectors, read where they lie beside the repository."""
+    if not HASH_VECTORS.is_file():
+        pytest.skip("../shared/hash_vectors.json is not there: the published hash vectors were NOT checked")
+    return json.loads(HASH_VECTORS.read_text(encoding="utf-8"))["vectors"]
 
 
 @pytest.fixture(scope="session")

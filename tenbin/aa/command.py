@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tenbin.aa.answer import AaAnswer, answer
 from tenbin.aa.log import AaError, Log
+from tenbin.progress import progress
 from workspace import check_alpha
 
 LEAST_RUNS = 100
@@ -31,12 +31,6 @@ def run_aa(
         raise AaError(f"--runs {runs} tells nothing; 1,000 find a false-positive rate that is off by half")
     if seed < 0:
         raise AaError(f"--seed {seed} must be a whole number, 0 or more")
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        disable=console is None,
-    ) as bar:
+    with progress(console) as bar:
         task = bar.add_task(f"{log.units:,} units, {runs:,} times", total=runs)
         return answer(log, weights, runs=runs, seed=seed, alpha=alpha, step=lambda: bar.advance(task))

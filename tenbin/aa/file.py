@@ -1,10 +1,8 @@
 """A file as a log, read as `tenbin analyze` reads it."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -12,11 +10,10 @@ from stats.arrays import Codes, Numbers
 from stats.measures import Kind
 from tenbin.aa.log import AaError, Log, LoggedMetric, require_enough
 from tenbin.analyze.cells import Cells, read_cells, text_of
-from tenbin.analyze.files import open_input
 from tenbin.analyze.groups import independent_columns
 from tenbin.analyze.request import MetricSpec, Request
 from tenbin.analyze.resolve import resolve
-from tenbin.analyze.table import Source, Table, load, open_table
+from tenbin.analyze.table import Source, Table, load, opened
 from tenbin.analyze.units import bring_to_units
 from workspace import suggest
 
@@ -36,11 +33,7 @@ def read_file(path: Path, request: Request, randomised: str | None = None) -> Lo
     Raises:
         UserError: the file or an option can't be used; the message says which, where and what to do.
     """
-    with tempfile.TemporaryDirectory(prefix="tenbin-") as scratch, duckdb.connect() as con:
-        con.execute("SET temp_directory = ?", [scratch])
-        con.execute("SET enable_progress_bar = false")
-        con.execute("SET TimeZone = 'UTC'")
-        table = open_table(con, open_input(path, Path(scratch)))
+    with opened(path) as (con, table):
         wanted = resolve(request, table)
         who = wanted.cluster or wanted.unit if randomised is None else _known(randomised, table)
         source = load(con, table, tuple(dict.fromkeys((*wanted.columns, *((who,) if who else ())))))

@@ -17,7 +17,7 @@ from tenbin.analyze.units import many
 
 _WIDE = 120  # columns of a terminal in which differences fit beside lifts
 _ROOMY = 150  # in which what is believed fits beside what is tested
-_STYLES = {
+VERDICT_STYLES = {
     "ship": "green",
     "roll_back": "red",
     "keep_running": "cyan",
@@ -31,7 +31,7 @@ def show(found: Answer, console: Console) -> None:
     """Print the answer."""
     decision = found.analysis.decision
     head, _, rest = decision.sentence.partition(":")
-    console.print(f"[{_STYLES[decision.verdict.value]}]{escape(head)}:[/]{escape(rest)}")
+    console.print(f"[{VERDICT_STYLES[decision.verdict.value]}]{escape(head)}:[/]{escape(rest)}")
     _items(console, [reason for reason in decision.reasons if reason not in rest])
     console.print()
     _show_units(found, console)

@@ -8,7 +8,9 @@ import codecs
 import csv
 import glob
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +19,7 @@ import msgspec
 
 from tenbin.analyze.broken import NOT_UTF8, refuse_json_lines, refused
 from tenbin.analyze.errors import AnalyzeError
-from tenbin.analyze.files import Input
+from tenbin.analyze.files import Input, open_input
 
 _DELIMITERS = ",;\t|"
 _MAX_HEADER_BYTES = 1 << 20
@@ -66,12 +68,22 @@ class Source(NamedTuple):
         return f"c{self.columns.index(column)}"
 
 
-def open_table(con: duckdb.DuckDBPyConnection, file: Input) -> Table:
-    """Look at the file's header or schema; the objects of NDJSON come into the temporary table `objects`.
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[duckdb.DuckDBPyConnection, Table]]:
+    """A file and the connection that reads it; what is unpacked or spilled meanwhile is gone afterwards.
 
     Raises:
-        AnalyzeError: the file is not what its name says, or has neither header nor rows.
+        AnalyzeError: the file can't be read, is not what its name says, or has neither header nor rows.
     """
+    with tempfile.TemporaryDirectory(prefix="tenbin-") as scratch, duckdb.connect() as con:
+        con.execute("SET temp_directory = ?", [scratch])
+        con.execute("SET enable_progress_bar = false")
+        con.execute("SET TimeZone = 'UTC'")
+        yield con, _open_table(con, open_input(path, Path(scratch)))
+
+
+def _open_table(con: duckdb.DuckDBPyConnection, file: Input) -> Table:
+    """Look at the file's header or schema; the objects of NDJSON come into the temporary table `objects`."""
     if file.format == "csv":
         return _csv_table(file)
     with refused(file):

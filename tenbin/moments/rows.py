@@ -1,18 +1,15 @@
 """A file of aggregates → what its rows state, each with its number in the file."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
-
-import duckdb
 
 from stats.aggregates import READ_PAST, REQUIRED, Aggregate, is_known, read_aggregate
 from stats.choices import Kind
 from stats.stated import CellError
 from tenbin.analyze.errors import AnalyzeError
-from tenbin.analyze.files import Input, open_input
-from tenbin.analyze.table import Source, Table, load, open_table
+from tenbin.analyze.files import Input
+from tenbin.analyze.table import Source, Table, load, opened
 from workspace import suggest
 
 _PAGE = 10_000
@@ -47,10 +44,7 @@ def read_rows(path: Path, kinds: Mapping[str, Kind]) -> Rows:
     Raises:
         AnalyzeError: the file can't be read, or a row states no moments; the sentence names row and column.
     """
-    with tempfile.TemporaryDirectory(prefix="tenbin-") as scratch, duckdb.connect() as con:
-        con.execute("SET enable_progress_bar = false")
-        con.execute("SET TimeZone = 'UTC'")
-        table = open_table(con, open_input(path, Path(scratch)))
+    with opened(path) as (con, table):
         columns = _columns(table)
         source = load(con, table, columns)
         rows = tuple(_rows(source, kinds))

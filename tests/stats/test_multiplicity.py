@@ -25,7 +25,7 @@ from tests.stats.conftest import outputs, param
 
 QUANTILES = {0.05 / m: float(scipy_stats.norm.isf(0.05 / m)) for m in (1, 2, 3)}
 P_VALUES = st.lists(st.floats(0, 1), max_size=30)
-CALLS = {
+ADJUSTMENTS = {
     "statsmodels multipletests(method='holm',": holm,
     "statsmodels multipletests(method='simes-hochberg'": hochberg,
     "statsmodels multipletests(method='fdr_bh'": benjamini_hochberg,
@@ -41,7 +41,7 @@ CALLS = {
 def test_adjusted_p_values_of_other_engines(case: dict):
     if "pvalues" not in case["inputs"]:
         pytest.skip(f"{case['id']} is about metric roles")
-    for call, procedure in CALLS.items():
+    for call, procedure in ADJUSTMENTS.items():
         (expected,) = outputs(case, call)
         found = procedure(case["inputs"]["pvalues"])
         assert found == pytest.approx(expected["p_adjusted"], rel=1e-9)

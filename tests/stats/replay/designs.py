@@ -18,29 +18,18 @@ from stats.boundaries import (
 )
 from stats.measures import Measure, measure_of
 from stats.measures import proportion as share_of
-from stats.multiplicity import benjamini_hochberg, benjamini_yekutieli, hochberg, holm
 from stats.planning import Design, sample_size
 from stats.references import p_value
 from stats.spending import Power
 from stats.srm import chi2_log10_p, sample_ratio
 from tests.stats import test_boundaries
 from tests.stats.replay.asked import Asked, Numbers
+from tests.stats.test_multiplicity import ADJUSTMENTS
 from tests.stats.test_vectors import proportion, ratio
-
-_ADJUSTMENTS: Mapping[str, Callable[[list[float]], list[float]]] = {
-    "statsmodels multipletests(method='holm',": holm,
-    "statsmodels multipletests(method='simes-hochberg'": hochberg,
-    "statsmodels multipletests(method='fdr_bh'": benjamini_hochberg,
-    "statsmodels multipletests(method='fdr_by'": benjamini_yekutieli,
-    "tt.adjust_fdr(alpha=0.05, {'arbitrary_dependence': False})": benjamini_hochberg,
-    "tt.adjust_fdr(alpha=0.05, {'arbitrary_dependence': True})": benjamini_yekutieli,
-    "tt.adjust_fwer(alpha=0.05, {'arbitrary_dependence': True, 'method': 'bonferroni'})": holm,
-    "tt.adjust_fwer(alpha=0.05, {'arbitrary_dependence': False, 'method': 'bonferroni'})": hochberg,
-}
 
 
 def adjusted_p(asked: Asked) -> Numbers:
-    for beginning, procedure in _ADJUSTMENTS.items():
+    for beginning, procedure in ADJUSTMENTS.items():
         if asked.call.startswith(beginning):
             return {"p_adjusted": procedure(asked.inputs["pvalues"])}
     return {}
