@@ -324,7 +324,9 @@ def power(
     metrics: Annotated[int, typer.Option(help="Success metrics, which share alpha.")] = 1,
     guardrails: Annotated[int, typer.Option(help="Whose power must hold too.")] = 0,
     horizon: Annotated[choices.Horizon, typer.Option(help="How often the experiment may be read.")] = "fixed",
-    looks: Annotated[int, typer.Option(help="Of a group_sequential horizon.")] = 5,
+    looks: Annotated[
+        int | None, typer.Option(help="Of a group_sequential horizon; 5 when absent.", show_default=False)
+    ] = None,
     method: Annotated[
         PlannedMethod | None, typer.Option(help="The test; z_unpooled or welch_t when absent.")
     ] = None,

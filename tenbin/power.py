@@ -26,6 +26,7 @@ _AROUND = (0.5, 0.75, 1.0, 1.5, 2.0)  # of the effect or the units asked about
 _LEAST = 2  # units of an arm, for a variance
 _DIGITS = 12  # significant, of a number in the answer
 _ROUNDING = 1e-9  # by which a number of units may miss a whole one
+_LOOKS = 5  # when nobody says how many
 _MOST_LOOKS = 365
 _LEAST_OF = {
     "units": 0,
@@ -35,6 +36,7 @@ _LEAST_OF = {
     "margin": 0,
     "metrics": 1,
     "guardrails": 0,
+    "cluster_size": 1,
 }
 _NUMBERS = (*_LEAST_OF, "lift", "difference")
 _SETTLED = 1e-9  # relative change from which on a size counts as found
@@ -84,7 +86,7 @@ class PowerRequest(msgspec.Struct, frozen=True, kw_only=True):
     metrics: int = 1  # success metrics, among which alpha is split
     guardrails: int = 0
     horizon: Horizon = "fixed"
-    looks: int = 5  # of a group-sequential horizon, equally spaced
+    looks: int | None = None  # of a group-sequential horizon, equally spaced; None: 5
     method: Method | None = None
 
 
@@ -154,8 +156,28 @@ def _check(request: PowerRequest) -> None:
         raise PowerError(f"--{name.replace('_', '-')} {value:g} must be a finite number{least}")
     if request.daily_units == 0:
         raise PowerError("--daily-units 0 would never end; give how many units enter in a day")
+    if not abs(request.correlation) < 1:
+        raise PowerError(
+            f"--correlation {request.correlation:g} must lie between -1 and 1, both excluded, as in 0.5"
+        )
+    _check_clusters(request)
+    _check_looks(request)
+
+
+def _check_clusters(request: PowerRequest) -> None:
+    if not 0 <= request.icc <= 1:
+        raise PowerError(f"--icc {request.icc:g} must lie between 0 and 1, as in 0.05")
+    if request.icc and request.cluster_size == 1:
+        raise PowerError(f"--icc {request.icc:g} needs --cluster-size, how many units are in a group")
+
+
+def _check_looks(request: PowerRequest) -> None:
+    if request.looks is None:
+        return
     if not 1 <= request.looks <= _MOST_LOOKS:
         raise PowerError(f"--looks {request.looks} must lie between 1 and {_MOST_LOOKS}")
+    if request.horizon != "group_sequential":
+        raise PowerError(f"--looks {request.looks} needs --horizon group_sequential")
 
 
 def _case(request: PowerRequest, history: History | None) -> _Case:
@@ -265,7 +287,7 @@ def _at_horizon(
 ) -> Design:
     """The design, when the experiment will be looked at more than once."""
     if request.horizon == "group_sequential":
-        return msgspec.structs.replace(design, inflation=_inflation(design, request.looks))
+        return msgspec.structs.replace(design, inflation=_inflation(design, request.looks or _LOOKS))
     if request.horizon == "anytime":
         planned = _planned(design, measure, effect or 0.0) if units is None else units
         return msgspec.structs.replace(design, tuned_for=planned)
@@ -449,8 +471,8 @@ def _assumptions(case: _Case) -> list[str]:
         said.append(f"clusters of {float(measure.cluster_size):g} units with ICC {float(measure.icc):g}")
     if design.inflation > 1:
         said.append(
-            f"group-sequential, {case.request.looks} looks: at most {design.inflation:.4g} times the units "
-            "of a fixed test"
+            f"group-sequential, {case.request.looks or _LOOKS} looks: at most {design.inflation:.4g} times "
+            "the units of a fixed test"
         )
     if design.tuned_for is not None:
         said.append(

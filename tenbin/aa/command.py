@@ -28,7 +28,9 @@ def run_aa(
     """
     check_alpha(alpha, where="--alpha", error=AaError)
     if runs < LEAST_RUNS:
-        raise AaError(f"--runs {runs} tells nothing; 1,000 find a false-positive rate that is off by half")
+        raise AaError(
+            f"--runs {runs} tells nothing; give at least {LEAST_RUNS}: 1,000 find a rate that is off by half"
+        )
     if seed < 0:
         raise AaError(f"--seed {seed} must be a whole number, 0 or more")
     with progress(console) as bar:
