@@ -1,5 +1,6 @@
 """Tables as data, so that the page and the Markdown show the same cells."""
 
+import re
 from collections.abc import Sequence
 
 import msgspec
@@ -335,7 +336,7 @@ def parts(finding: Finding) -> tuple[Table | None, dict[str, int | float | str |
         }
         if found:
             rows = []
-            for part in found:
+            for part in sorted(found, key=_natural):
                 value, lower, upper = (finding.numbers.get(f"{part} {name}") for name in names)
                 interval = (
                     fmt.MISSING if lower is None or upper is None else f"{fmt.raw(lower)} to {fmt.raw(upper)}"
@@ -346,3 +347,8 @@ def parts(finding: Finding) -> tuple[Table | None, dict[str, int | float | str |
             columns = (first, "Estimate", "Interval")
             return Table(caption=caption, columns=columns, rows=tuple(rows), numeric=frozenset({1, 2})), rest
     return None, dict(finding.numbers)
+
+
+def _natural(name: str) -> list[str | int]:
+    """Sorts "day 2" before "day 10": every other piece is a number."""
+    return [int(piece) if place % 2 else piece for place, piece in enumerate(re.split(r"([0-9]+)", name))]

@@ -38,10 +38,10 @@ def show(found: Answer, console: Console) -> None:
     for comparison in comparisons(found):
         console.print(f"\n[bold]{escape(comparison.title)}[/]")
         console.print(_metrics(found, comparison, console.width))
+        _items(console, _undefined(comparison.heads))
         if comparison.further:
             console.print("\n[bold]Also[/]")
             console.print(_further(comparison, wide=console.width >= _WIDE))
-        _items(console, _undefined(comparison.heads))
     if sentences := [*_findings(found), *found.warnings]:
         console.print()
         _items(console, sentences)
