@@ -160,10 +160,17 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits over everything that can change a number, and the compiler's version."""
+        """16 hexadecimal digits over everything that can change a number, and the compiler's version.
+
+        Only what is said counts: a key that a later version adds leaves the metrics alone that do not use it.
+        """
         words = {"owner", "description", "goal"}
-        definition = {key: value for key, value in msgspec.to_builtins(self).items() if key not in words}
-        return _digest({"metric": definition, "method": METHOD_VERSION})
+        said = {
+            field.name: value
+            for field in msgspec.structs.fields(self)
+            if field.name not in words and (value := getattr(self, field.name)) != field.default
+        }
+        return _digest({"metric": msgspec.to_builtins(said), "method": METHOD_VERSION})
 
 
 def metrics_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -151,6 +151,11 @@ def test_the_fingerprint_changes_with_what_changes_numbers_and_not_with_words():
     base = Metric(name="a", kind="conversion", event="purchase")
     same = Metric(name="a", kind="conversion", event="purchase", owner="growth", goal=0.1, description="…")
     assert base.fingerprint == same.fingerprint
+
+    class Later(Metric, frozen=True, kw_only=True):
+        added: str | None = None
+
+    assert Later(name="a", kind="conversion", event="purchase").fingerprint == base.fingerprint
     changed = [
         Metric(name="a", kind="conversion", event="buy"),
         Metric(name="a", kind="conversion", event="purchase", window="7d"),
