@@ -20,6 +20,7 @@ from stats.findings import DAY, Places
 from stats.moments import Moments
 from stats.plan import Cell, DailyCell, UnitCell
 
+DAY_S = 86_400
 MOST_UNITS = 2_000_000  # of which single values are read; more are judged by their moments alone
 MOST_DAYS = 14  # since exposure, that effects are followed over
 _ENOUGH = 0.5  # share of the units that must have been exposed long enough for a day to be followed
@@ -95,17 +96,17 @@ def daily_cells(
     enrolment: Enrolment,
     as_of: dt.date,
 ) -> Iterator[DailyCell]:
-    """The primary metrics by day since exposure, over units that were exposed long enough ago.
+    """The primary metrics by day since exposure and within their windows, over units exposed long enough ago.
 
     Days are those of the calendar, the first one from exposure on; a ratio has no daily value per unit.
     """
-    days = _days_followed(enrolment, as_of)
-    if days < 2:  # noqa: PLR2004 - a slope
-        return
+    followed = _days_followed(enrolment, as_of)
     used = metrics_of(plan.experiment, metrics)
     for name in plan.experiment.metrics.primary:
         metric = used[name]
-        if len(metric.parts) == 1:
+        in_window = MOST_DAYS if metric.window_s is None else metric.window_s // DAY_S
+        days = min(followed, in_window)
+        if len(metric.parts) == 1 and days >= 2:  # noqa: PLR2004 - a slope
             yield from _of_metric(con, plan, metric, as_of, days)
 
 
