@@ -69,16 +69,15 @@ def test_days_units_and_splits_are_those_of_the_rows(filled, experiment_of):
     }
     assert {name for name, _ in daily} == {"spent", "bought"}
     assert len(daily["bought", "A"].moments.mean) == 2  # whole days of its window
-    assert (
-        len(daily["spent", "A"].moments.mean) == 8
-    )  # half of the units were exposed on the first two of nine days
-    for name, variant in daily:
-        days = len(daily[name, variant].moments.mean)
+    # Half of the units were exposed on the first two of nine days.
+    assert len(daily["spent", "A"].moments.mean) == 8
+    for (name, variant), cell in daily.items():
+        found = cell.moments
+        days = len(found.mean)
         last = (AS_OF - START.date()).days + 1
         own = [unit for unit, arm in arms.items() if arm == variant and unit % 4 + days <= last]
         table = np.array([[bought.get((unit, day), 0.0) for day in range(days)] for unit in own])
         expected = Moments.from_columns(*(table if name == "spent" else (table > 0).astype(float)).T)
-        found = daily[name, variant].moments
         assert found.n == expected.n
         assert found.mean == pytest.approx(expected.mean)
         assert np.array(found.cov) == pytest.approx(np.array(expected.cov), abs=1e-9)
