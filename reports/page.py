@@ -209,7 +209,10 @@ def _cautions(readout: Readout, overall: Sequence[Pair]) -> tuple[str, ...]:
 def _split(readout: Readout) -> tuple[Badge, str]:
     srm = readout.srm
     if srm.p_value is None:
-        return Badge("Not tested", "–", "neutral"), "The split can't be tested: there are no units to count."
+        why = (
+            "nobody said how many were randomised" if srm.method == "none" else "there are no units to count"
+        )
+        return Badge("Not tested", "–", "neutral"), f"The split can't be tested: {why}."
     statistic = f"χ² = {srm.chi2:.2f}, df {srm.df}, " if srm.chi2 is not None else ""
     numbers = f"{statistic}p {_equals(fmt.p_value(srm.p_value))}"
     if srm.failed:

@@ -299,6 +299,9 @@ def test_a_broken_split_is_found_and_an_unknown_one_is_said(run, table):
     assert "Split not tested" in shown.out
     assert "the split of the units was not tested" in shown.out
     assert "as planned" not in shown.out
+    out = path.with_name("out.html")
+    run(path, "--moments", "--report", out)
+    assert "The split can&#39;t be tested: nobody said how many were randomised." in out.read_text("utf-8")
 
 
 def test_the_latest_day_is_analysed(answered):
