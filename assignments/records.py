@@ -2,15 +2,18 @@
 
 A landing file in this form needs no mapping: NDJSON with these names as keys, CSV or Parquet with them as
 columns. `properties` and `attributes` are JSON objects (in CSV: their JSON text). A `units` record is one
-unit with an object of attributes; every attribute becomes a row of its own in the lake.
+unit with an object of attributes; every attribute becomes a row of its own in the lake. A `moments` record is
+one metric in one variant as of a day; what its columns say is read by `stats.aggregates`.
 """
 
 from typing import Literal
 
 import msgspec
 
+from stats import aggregates, forms
+
 FieldType = Literal["text", "instant", "integer", "decimal", "object"]
-RecordKind = Literal["events", "exposures", "assignments", "units"]
+RecordKind = Literal["events", "exposures", "assignments", "units", "moments"]
 
 
 class RecordField(msgspec.Struct, frozen=True):
@@ -60,11 +63,18 @@ UNIT = (
     RecordField("valid_from", "instant"),
 )
 
+_STATED_ALWAYS = ("experiment", "as_of", *aggregates.REQUIRED)
+MOMENTS = tuple(
+    RecordField(name, "text", required=name in _STATED_ALWAYS)
+    for name in (*aggregates.REQUIRED, *aggregates.OPTIONAL, *forms.STATISTICS)
+)
+
 CONTRACTS: dict[RecordKind, tuple[RecordField, ...]] = {
     "events": EVENT,
     "exposures": EXPOSURE,
     "assignments": EXPOSURE,  # the same record, at decision time
     "units": UNIT,
+    "moments": MOMENTS,
 }
 
 

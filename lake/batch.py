@@ -17,7 +17,7 @@ from typing import NamedTuple
 import duckdb
 from deltalake import DeltaTable
 
-from lake import delta, faults
+from lake import aggregates, delta, faults
 from lake.dedup import IDENTITY, find_losers
 from lake.errors import LakeError, meaning
 from lake.lake import Lake
@@ -77,6 +77,7 @@ def run(lake: Lake, plan: Planned, progress: Progress | None) -> Batch:
         for kind in batch.kinds:
             _write_records(batch, kind)
         _write_attributes(batch)
+        _write_given_moments(batch)
         _write_quarantine(batch)
         record_counts(lake, plan, batch.read, duplicates=batch.duplicates, stem=batch.stem, folder=folder)
     return batch
@@ -130,7 +131,7 @@ def _stage(batch: Batch, progress: Progress | None) -> None:
             "copies": [file.is_copy for file in batch.plan.files],
         },
     )
-    for kind in (*batch.kinds, "units"):
+    for kind in (*batch.kinds, "units", "moments"):
         con.execute(
             f"CREATE VIEW good_{kind} AS SELECT s.*, s.rowid AS staged_row, "
             "f.source, f.file_hash, s.rowid - f.start + 1 AS file_row "
@@ -338,6 +339,21 @@ def _write_attributes(batch: Batch) -> None:
         "source, file_hash, file_row, $batch::BIGINT AS batch "
         "FROM good_units, json_each(attributes) AS entry WHERE (entry.value ->> '$') IS NOT NULL",
         width="avg(strlen(attributes)) FROM good_units",
+    )
+
+
+def _write_given_moments(batch: Batch) -> None:
+    """Every row as it was stated; of several about the same, the reader takes the newest."""
+    _count_kept(batch, "good_moments")
+    names = ", ".join(f"a.{identifier(column.name)}" for column in aggregates.STATED)
+    _append_once(
+        batch,
+        TABLES["given_moments"],
+        f"SELECT {names}, f.source, f.path, g.file_hash, g.file_row, $batch::BIGINT AS batch "
+        "FROM good_moments AS g JOIN stage_aggregates AS a USING (staged_row) "
+        "JOIN stage_files AS f USING (file_no) "
+        "ORDER BY a.experiment, a.iteration, a.as_of, a.metric, a.segment, a.variant",
+        width="avg(16 * len(covariances)) FROM stage_aggregates",
     )
 
 

@@ -5,6 +5,7 @@ Every row comes through: a row that can't become a record carries `reason` inste
 
 import re
 
+from assignments.records import CONTRACTS
 from lake.sources import FieldMap, RecordMap
 from lake.sql import identifier, literal
 from lake.tables import TABLES
@@ -36,7 +37,7 @@ STAGED: dict[str, tuple[tuple[str, str], ...]] = {
     )
     + ((("attributes", "VARCHAR"),) if kind == "units" else ())
     for kind in ("events", "exposures", "assignments", "units")
-}
+} | {"moments": tuple((field.name, "VARCHAR") for field in CONTRACTS["moments"])}
 
 
 def record_select(mapping: RecordMap, types: dict[str, str], relation: str) -> str:
@@ -48,6 +49,8 @@ def record_select(mapping: RecordMap, types: dict[str, str], relation: str) -> s
         relation: SQL that stands after FROM.
     """
     kind = mapping.kind
+    if kind == "moments":
+        return _texts_select(mapping, types, relation)
     texts = {name: _text(field, types) for name, field in mapping.fields.items()}
     inner: list[str] = []
     checks: list[tuple[str, str]] = []
@@ -80,6 +83,23 @@ def record_select(mapping: RecordMap, types: dict[str, str], relation: str) -> s
         f"SELECT {reason} AS reason, {outer} FROM (SELECT *, {', '.join(middle)} "
         f"FROM (SELECT {', '.join(inner)} FROM {relation}))"
     )
+
+
+def _texts_select(mapping: RecordMap, types: dict[str, str], relation: str) -> str:
+    """Every field as text; what it says is read afterwards (`aggregates`)."""
+    texts = {name: _text(field, types) for name, field in mapping.fields.items()}
+    texts["as_of"] = _as_of(mapping.fields["as_of"], types)
+    listed = ", ".join(f"nullif({text}, '') AS {identifier(name)}" for name, text in texts.items())
+    return f"SELECT NULL::VARCHAR AS reason, {listed} FROM {relation}"
+
+
+def _as_of(field: FieldMap, types: dict[str, str]) -> str:
+    """The day in ISO 8601; a text that is none in the source's format stays as it is, to be refused."""
+    text = _text(field, types)
+    if field.format is None:
+        return text
+    day = f"CAST(CAST(try_strptime({text}, {literal(field.format)}) AS DATE) AS VARCHAR)"
+    return f"coalesce({day}, {text})"
 
 
 def _text(field: FieldMap, types: dict[str, str]) -> str:

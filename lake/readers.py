@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from lake import textfiles
+from lake import aggregates, textfiles
 from lake.errors import LakeError, meaning
 from lake.expressions import STAGED, record_select
 from lake.sources import LANDING, SourceFile
@@ -39,6 +39,7 @@ def make_stage(con: duckdb.DuckDBPyConnection) -> None:
     for kind, columns in STAGED.items():
         listed = ", ".join(f"{identifier(name)} {type_}" for name, type_ in columns)
         con.execute(f"CREATE TABLE stage_{kind} (file_no INTEGER, reason VARCHAR, {listed})")
+    aggregates.make_stage(con)
     con.execute("CREATE TABLE stage_quarantine (file_no INTEGER, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
@@ -62,6 +63,8 @@ def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch
             f"{file.name}: can't be read: {meaning(reason, scratch)}; mend or remove the file, or free space "
             "on the lake's disk if that is the reason"
         ) from reason
+    if file.kind == "moments":
+        aggregates.read_stated(con, file.mapping, start)
     rows = _count(con, f"SELECT count(*) FROM stage_{file.kind}") - start
     bad = _count(con, f"SELECT count(reason) FROM stage_{file.kind} WHERE rowid >= $1", start)
     if bad:
@@ -109,6 +112,8 @@ _READERS = {"ndjson": _ndjson, "csv": _csv, "parquet": _parquet}
 
 def _json_types(file: SourceFile) -> dict[str, str]:
     """The unit id and the object must be told from a text of the same look; of all else the text will do."""
+    if file.kind == "moments":
+        return dict.fromkeys(file.mapping.columns, "VARCHAR")
     kept = {file.mapping.fields["unit_id"].column}
     if file.mapping.object_columns is None:
         kept.add(file.mapping.fields[file.mapping.object_field].column)

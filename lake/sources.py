@@ -9,14 +9,14 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from assignments.records import CONTRACTS, RecordKind
+from assignments.records import CONTRACTS, RecordField, RecordKind
 from lake.errors import LakeError
 from workspace import Column as SourceColumn
-from workspace import Source, Workspace
+from workspace import Source, Workspace, suggest
 
 LANDING = "landing"
 FORMATS = {"csv": "csv", "tsv": "csv", "ndjson": "ndjson", "jsonl": "ndjson", "parquet": "parquet"}
-KINDS: tuple[RecordKind, ...] = ("events", "exposures", "assignments", "units")
+KINDS: tuple[RecordKind, ...] = ("events", "exposures", "assignments", "units", "moments")
 _IDS = {"events": "event_id", "exposures": "exposure_id", "assignments": "exposure_id"}
 _OBJECTS = {
     "events": "properties",
@@ -24,6 +24,7 @@ _OBJECTS = {
     "assignments": "attributes",
     "units": "attributes",
 }
+_KEYS_OF_MOMENTS = ("experiment", "variant", "metric", "as_of")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class RecordMap:
     fields: Mapping[str, FieldMap]
     id_field: str | None  # event_id or exposure_id
     id_from: str  # "row", "content" or "column"
-    object_field: str  # properties or attributes
+    object_field: str  # properties or attributes; moments have none
     object_columns: tuple[str, ...] | None  # columns that make up the object; None: one column holds it
     definition: str  # hash of what tenbin.toml says
 
@@ -192,7 +193,7 @@ def _record_map(kind: RecordKind) -> RecordMap:
         )
         for field in CONTRACTS[kind]
     }
-    return RecordMap(LANDING, kind, fields, id_field, "column", _OBJECTS[kind], None, "contract/1")
+    return RecordMap(LANDING, kind, fields, id_field, "column", _OBJECTS.get(kind, ""), None, "contract/1")
 
 
 def _mapping(workspace: Workspace, name: str, source: Source) -> RecordMap:
@@ -202,9 +203,9 @@ def _mapping(workspace: Workspace, name: str, source: Source) -> RecordMap:
     id_field = _IDS.get(kind)
     id_from = "column"
     for field in CONTRACTS[kind]:
-        if field.name == _OBJECTS[kind]:
+        if field.name == _OBJECTS.get(kind, ""):
             continue
-        given: object = getattr(source, field.name, None)
+        given: object = _given(source, field)
         if field.name == id_field and given in ("row", "content"):
             id_from = str(given)
             continue
@@ -215,16 +216,37 @@ def _mapping(workspace: Workspace, name: str, source: Source) -> RecordMap:
                 format=given.format,
                 timezone=given.timezone or zone,
                 required=field.required,
+                present=field.required or kind != "moments" or field.name in source.columns,
             )
         elif given is not None:
             fields[field.name] = FieldMap(constant=str(given), required=field.required)
         elif field.default is not None:
             fields[field.name] = FieldMap(constant=str(field.default))
+    _check_renamed(source, f"{workspace.toml}: sources.{name}.columns")
     columns = source.properties if kind == "events" else source.attributes
     definition = hashlib.sha256(msgspec.json.encode([source, zone], order="sorted")).hexdigest()[:16]
-    mapping = RecordMap(name, kind, fields, id_field, id_from, _OBJECTS[kind], columns, definition)
+    mapping = RecordMap(name, kind, fields, id_field, id_from, _OBJECTS.get(kind, ""), columns, definition)
     _check_columns(mapping.columns, f"{workspace.toml}: sources.{name}")
     return mapping
+
+
+def _given(source: Source, field: RecordField) -> object:
+    """What the source says of a field; what no key of moments is about is in a column of its name."""
+    if source.kind != "moments":
+        return getattr(source, field.name, None)
+    given: object = getattr(source, field.name) if field.name in _KEYS_OF_MOMENTS else None
+    return given or SourceColumn(source.columns.get(field.name, field.name))
+
+
+def _check_renamed(source: Source, where: str) -> None:
+    known = [field.name for field in CONTRACTS["moments"]]
+    for name in source.columns:
+        if source.kind != "moments":
+            raise LakeError(f'{where}: belongs to kind "moments", and kind is "{source.kind}"')
+        if name not in known:
+            raise LakeError(f'{where}: "{name}" is no field of moments; {suggest(name, known)}')
+        if name in _KEYS_OF_MOMENTS and getattr(source, name):
+            raise LakeError(f'{where}: "{name}" is said by a key of its own too; say it once')
 
 
 def _check_format(pattern: str | None, where: str) -> None:

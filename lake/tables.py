@@ -232,6 +232,40 @@ _DECLARED = (
         order=("as_of", "metric", "segment", "phase", "variant"),
     ),
     _table(
+        "given_moments",
+        {
+            "experiment": "VARCHAR",
+            "iteration": "INTEGER",
+            "phase": "INTEGER",
+            "variant": "VARCHAR",
+            "segment": "VARCHAR",
+            "metric": "VARCHAR",
+            "as_of": "DATE",
+            "n": "BIGINT",
+            "n_immature": "BIGINT",
+            "units": "BIGINT",  # that were randomised; null: not said
+            "means": "DOUBLE[]",
+            "covariances": "DOUBLE[]",  # as those of `moments`; NaN where a variance was left out
+            "cap": "DOUBLE",
+            "clipped": "BIGINT",
+            "kind": "VARCHAR",  # this and what follows: what the row says of its metric; null: nothing
+            "covariates": "INTEGER",
+            "ratio_covariate": "BOOLEAN",
+            "clustered": "BOOLEAN",
+            "non_negative": "BOOLEAN",
+            "role": "VARCHAR",
+            "direction": "VARCHAR",
+            "margin": "DOUBLE",
+            "equivalence": "DOUBLE",
+            "source": "VARCHAR",
+            "path": "VARCHAR",
+            "file_hash": "VARCHAR",
+            "file_row": "BIGINT",
+            "batch": "BIGINT",
+        },
+        order=("experiment", "iteration", "as_of"),
+    ),
+    _table(
         "results",
         {
             "experiment": "VARCHAR",

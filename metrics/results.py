@@ -29,11 +29,9 @@ from stats.looks import Taken
 from stats.plan import NEEDS_UNITS, AnyCell, Cell
 from stats.results import Decision, Finding, Outcome, Result
 
-_COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
+COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
 _AS_OF = Result.__struct_fields__.index("as_of")
-_ORDER = (
-    "as_of, revision, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
-)
+ORDER = "as_of, revision, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
 _CELL = ("metric", "variant", "phase", "segment", "n_immature", "cap", "clipped")
 # Two sayings of the same thing may differ in the rest.
 _SAYING = tuple(name for name in Result.__struct_fields__ if name not in {"revision", "provisional"})
@@ -100,7 +98,7 @@ def refresh_results(
     end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
     written, revised = _record(con, engine.lake, experiment, readings, end)
     analysis = readings[-1].analysis
-    _record_findings(con, engine.lake, experiment, last, _rows_of(findings, analysis))
+    _record_findings(con, engine.lake, experiment, last, finding_rows(findings, analysis))
     return ResultsReport(rows=written, revised=revised, latest=analysis.results, decision=analysis.decision)
 
 
@@ -173,18 +171,20 @@ def _record(
     Days after the planned end, which was moved then, are taken away.
     """
     stored = _stored_days(con, experiment)
-    fresh = {reading.as_of: _revise(stored.get(reading.as_of, []), reading) for reading in readings}
+    fresh = {reading.as_of: revise(stored.get(reading.as_of, []), reading) for reading in readings}
     is_moved = any(day > end for day in stored)
     changed = {day: rows for day, rows in fresh.items() if is_moved or rows != stored.get(day)}
     if changed:
         _overwrite(con, lake, experiment, changed, end)
-    revised = tuple(day for day, rows in changed.items() if rows[-1].revision > _latest(stored.get(day, [])))
-    return sum(_count_latest(rows) for rows in changed.values()), revised
+    revised = tuple(
+        day for day, rows in changed.items() if rows[-1].revision > latest_of(stored.get(day, []))
+    )
+    return sum(count_latest(rows) for rows in changed.values()), revised
 
 
-def _revise(before: list[Result], reading: Reading) -> list[Result]:
+def revise(before: list[Result], reading: Reading) -> list[Result]:
     """All rows of a day, every revision, once the reading has been taken in."""
-    latest = _latest(before)
+    latest = latest_of(before)
     older = [row for row in before if row.revision < latest]
     current = [row for row in before if row.revision == latest]
     was_open = not current or current[0].provisional
@@ -205,19 +205,21 @@ def _says_the_same(current: Sequence[Result], fresh: Sequence[Result]) -> bool:
     return _said(current) == _said(fresh)
 
 
-def _latest(rows: Sequence[Result]) -> int:
+def latest_of(rows: Sequence[Result]) -> int:
+    """The latest revision among the rows; 0 without any."""
     return max((row.revision for row in rows), default=0)
 
 
-def _count_latest(rows: Sequence[Result]) -> int:
-    latest = _latest(rows)
+def count_latest(rows: Sequence[Result]) -> int:
+    """Rows of the latest revision."""
+    latest = latest_of(rows)
     return sum(row.revision == latest for row in rows)
 
 
 def _stored_days(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dict[dt.date, list[Result]]:
     """The recorded rows of the present iteration by as-of day, revision by revision."""
     rows = con.execute(
-        f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 ORDER BY {_ORDER}",
+        f"SELECT {COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 ORDER BY {ORDER}",
         [experiment.key, experiment.iteration],
     ).fetchall()
     days: dict[dt.date, list[Result]] = defaultdict(list)
@@ -252,9 +254,9 @@ def _overwrite(
     lake.overwrite(
         con,
         "results",
-        f"SELECT {_COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
+        f"SELECT {COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
         f"AND (as_of > $end OR as_of IN (SELECT as_of FROM fresh_results))) UNION ALL BY NAME "
-        f"SELECT {fresh} FROM fresh_results ORDER BY iteration, {_ORDER}",
+        f"SELECT {fresh} FROM fresh_results ORDER BY iteration, {ORDER}",
         params={"experiment": experiment.key, "iteration": experiment.iteration, "end": end},
         partition={"experiment": experiment.key},
     )
@@ -293,7 +295,7 @@ def _record_findings(
     con.unregister("fresh_findings")
 
 
-def _rows_of(findings: Sequence[Finding], analysis: Analysis) -> list[tuple[str, str, str, str]]:
+def finding_rows(findings: Sequence[Finding], analysis: Analysis) -> list[tuple[str, str, str, str]]:
     """Name, status, message and numbers (JSON) of every check, of the sample ratio and of the verdict."""
     decision, srm = analysis.decision, analysis.srm
     said = {"reasons": decision.reasons, "warnings": analysis.warnings}

@@ -5,12 +5,14 @@ The columns are those of the lake's table `moments`, with flat forms (`forms`) b
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import cast, get_args
 
 import msgspec
 
 from stats import forms, stated
 from stats.choices import Kind
+from stats.errors import StatsError
 from stats.forms import Form
 from stats.moments import Moments
 from stats.plan import Cell
@@ -57,6 +59,15 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     measured: Measured
     units: int | None  # that were randomised into the variant
     notes: tuple[str, ...]  # `forms.FROM_SQUARES`, `forms.NO_VARIANCE`
+
+
+class ContradictionError(StatsError):
+    """Two rows say what can't both be so; `row` and `first` are their places among the rows."""
+
+    def __init__(self, what: str, *, row: int, first: int, now: object, was: object) -> None:
+        super().__init__(f"{what} {_word(now)} in one row and {_word(was)} in another; say the same in all")
+        self.what, self.row, self.first = what, row, first
+        self.now, self.was = _word(now), _word(was)
 
 
 def is_known(column: str) -> bool:
@@ -158,3 +169,64 @@ def _segment(cells: Cells) -> str | None:
     if segment is not None and segment.find("=") < 1:
         raise CellError("segment", f'"{segment}" is no segment; write dimension=value, as in country=JP')
     return segment
+
+
+def measured_of(rows: Sequence[Aggregate]) -> dict[str, Measured]:
+    """What is said of each metric by all of its rows together, in the order of their first rows.
+
+    Raises:
+        ContradictionError: two rows of a metric say different things of it.
+    """
+    found: dict[str, Measured] = {}
+    said_in: dict[tuple[str, str], int] = {}
+    for place, row in enumerate(rows):
+        name, measured = row.cell.metric, row.measured
+        known = found.setdefault(name, Measured())
+        if known == measured:
+            continue
+        news: dict[str, object] = {}
+        for field in Measured.__struct_fields__:
+            was, now = getattr(known, field), getattr(measured, field)
+            if now is None or now == was:
+                continue
+            if was is not None:
+                first = said_in[name, field]
+                raise ContradictionError(
+                    f'metric "{name}" has {field}', row=place, first=first, now=now, was=was
+                )
+            news[field] = now
+            said_in[name, field] = place
+        found[name] = msgspec.structs.replace(known, **news)
+    return found
+
+
+def units_of(rows: Sequence[Aggregate], variants: Sequence[str]) -> dict[str, int] | None:
+    """Units that were randomised, by variant; None: nobody says.
+
+    They are those that rows over everyone state, else those of every metric, when all metrics have the same.
+
+    Args:
+        rows: of one experiment and day.
+        variants: all of the experiment.
+
+    Raises:
+        ContradictionError: a variant's units are stated in two ways.
+    """
+    overall = [(place, row) for place, row in enumerate(rows) if row.cell.segment is None]
+    stated = [(place, row) for place, row in overall if row.units is not None]
+    found: dict[str, tuple[int, int]] = {}
+    for place, row in stated or overall:
+        cell = row.cell
+        units = cell.moments.n + cell.n_immature if row.units is None else row.units
+        first, known = found.setdefault(cell.variant, (place, units))
+        if known != units:
+            if not stated:
+                return None
+            raise ContradictionError(
+                f'variant "{cell.variant}" has units', row=place, first=first, now=units, was=known
+            )
+    return {name: found[name][1] for name in variants} if set(found) == set(variants) else None
+
+
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -35,7 +35,7 @@ class Form(NamedTuple):
 
 def is_statistic(column: str) -> bool:
     """Whether a column of this name holds moments."""
-    return column in _STATISTICS or _NUMBERED.fullmatch(column) is not None
+    return column in STATISTICS or _NUMBERED.fullmatch(column) is not None
 
 
 def form_of(cells: Cells) -> Form | None:
@@ -193,7 +193,7 @@ _FORMS = (
         "ratio",
     ),
 )
-_STATISTICS = frozenset(column for form in _FORMS for column in form.columns)
+STATISTICS = tuple(dict.fromkeys(column for form in _FORMS for column in form.columns))
 
 
 def _listed(columns: tuple[str, ...]) -> str:

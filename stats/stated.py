@@ -18,6 +18,7 @@ class CellError(StatsError):
     def __init__(self, column: str, problem: str) -> None:
         super().__init__(f'column "{column}": {problem}')
         self.column = column
+        self.problem = problem
 
 
 def name(cells: Cells, column: str) -> str:

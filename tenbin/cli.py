@@ -500,7 +500,11 @@ def run(
         from tenbin.show import show_run
 
         show_run(summary, _console())
-    if any(outcome.verdict == "investigate" for outcome in summary.experiments):
+    verdicts = [
+        *(outcome.verdict for outcome in summary.experiments),
+        *(outcome.verdict for outcome in summary.declared),
+    ]
+    if "investigate" in verdicts:
         raise typer.Exit(FOUND_WRONG)
 
 

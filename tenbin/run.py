@@ -23,6 +23,7 @@ from assignments import load_experiments
 from lake import open_lake
 from metrics import load_metrics
 from metrics.analysis import as_of_days
+from metrics.declared import verdicts_of
 from reports import files
 from reports.index import read_index
 from tenbin.failures import sentence_of
@@ -65,6 +66,15 @@ class ExperimentOutcome(msgspec.Struct, frozen=True, kw_only=True):
     report: Path
 
 
+class DeclaredOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an experiment that nobody wrote a file for; its results are in the warehouse."""
+
+    experiment: str
+    verdict: str
+    sentence: str
+    as_of: dt.date
+
+
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a run did: rows that it brought into the lake, by table, and the outcome of each experiment."""
 
@@ -72,6 +82,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     index: Path
     experiments: tuple[ExperimentOutcome, ...]
     ingested: dict[str, int]
+    declared: tuple[DeclaredOutcome, ...] = ()  # experiments that sources of aggregates declare
 
 
 def run_workspace(
@@ -99,8 +110,11 @@ def run_workspace(
             for first, last in ranges
         ]
         experiments = dagster.experiments()
-        readouts = dagster.run("readouts", bars, "Results and reports", experiments[0], experiments[-1])
-        _refuse_failed([*evidence, readouts])
+        readouts = [
+            dagster.run("readouts", bars, "Results and reports", experiments[0], experiments[-1])
+            for _ in experiments[:1]
+        ]
+        _refuse_failed([ingestion, *evidence, *readouts])
     return _summary(workspace, ingestion)
 
 
@@ -139,6 +153,8 @@ def _as_of_ranges(
     if from_day and to_day and from_day > to_day:
         raise RunError(f"--from {from_day} lies after --to {to_day}; swap them")
     metrics, experiments = load_metrics(workspace), load_experiments(workspace)
+    if not experiments and _states_moments(workspace):
+        return []
     if not experiments:
         raise RunError(
             f"{workspace.experiments}: there is no experiment; add one as a .toml file (see README.md)"
@@ -158,6 +174,12 @@ def _as_of_ranges(
         )
     wanted = days if from_day else days - _computed_days(workspace)
     return _clusters({day for _, _, day in wanted} or {max(day for _, _, day in days)})
+
+
+def _states_moments(workspace: Workspace) -> bool:
+    """Whether experiments may be declared by aggregates."""
+    sources = workspace.config.sources.values()
+    return any(source.kind == "moments" for source in sources) or (workspace.landing / "moments").is_dir()
 
 
 def _clusters(days: AbstractSet[dt.date]) -> list[tuple[dt.date, dt.date]]:
@@ -279,6 +301,15 @@ def _sync_less(connection: object, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
+def _declared(workspace: Workspace) -> tuple[DeclaredOutcome, ...]:
+    defined = load_experiments(workspace)
+    with open_lake(workspace).connect() as con:
+        return tuple(
+            DeclaredOutcome(experiment=key, as_of=as_of, verdict=verdict, sentence=sentence)
+            for key, as_of, verdict, sentence in verdicts_of(con, defined)
+        )
+
+
 def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> RunSummary:
     ingested: dict[str, int] = {
         made.asset_key.to_user_string(): int(str(made.metadata["accepted"].value))
@@ -288,6 +319,7 @@ def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> Ru
     return RunSummary(
         workspace=workspace.root,
         index=workspace.reports / "index.html",
-        experiments=read_outcomes(workspace),
+        experiments=read_outcomes(workspace) if (workspace.reports / "index.json").exists() else (),
+        declared=_declared(workspace),
         ingested=ingested,
     )

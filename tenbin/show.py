@@ -1,5 +1,7 @@
 """What the commands print for people; `--json` prints the same things for machines."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,8 +26,17 @@ def show_run(summary: RunSummary, console: Console) -> None:
             _verdict(outcome.verdict),
             escape(outcome.sentence),
         )
-    console.print(table)
-    console.print(f"\nReports: {summary.index}", markup=False, soft_wrap=True)
+    if summary.experiments:
+        console.print(table)
+        console.print(f"\nReports: {summary.index}", markup=False, soft_wrap=True)
+    if summary.declared:
+        verdicts = Counter(outcome.verdict for outcome in summary.declared)
+        listed = ", ".join(f"{count:,} {_words(verdict)}" for verdict, count in verdicts.most_common())
+        console.print(
+            f"Declared by aggregates: {len(summary.declared):,} experiments ({listed}); their results are in "
+            "the tables results and findings of warehouse.duckdb",
+            markup=False,
+        )
 
 
 def show_demo(summary: DemoSummary, console: Console) -> None:

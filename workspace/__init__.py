@@ -130,6 +130,7 @@ _REQUIRED: dict[SourceKind, tuple[str, ...]] = {
     "exposures": ("experiment", "variant", "unit_id", "exposed_at"),
     "assignments": ("experiment", "variant", "unit_id", "exposed_at"),
     "units": ("unit_id", "attributes"),
+    "moments": (),
 }
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-SourceKind = Literal["events", "exposures", "assignments", "units"]
+SourceKind = Literal["events", "exposures", "assignments", "units", "moments"]
 Engine = Literal["duckdb"]
 
 
@@ -37,7 +37,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     value: Column | None = None
     currency: Field | None = None
     properties: tuple[str, ...] = ()
-    # exposures and assignments
+    # exposures, assignments and moments
     experiment: Field | None = None
     iteration: Column | Annotated[int, msgspec.Meta(ge=1, le=2**31 - 1)] = 1
     variant: Column | None = None
@@ -47,6 +47,11 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attributes: tuple[str, ...] = ()  # also: the attribute columns of a `units` source
     # units
     valid_from: Column | None = None  # absent: the attribute is taken as constant
+    # moments
+    metric: Field | None = None
+    as_of: Column | None = None
+    columns: dict[str, str] = {}  # of the other fields: what the file calls them
+    control: str | None = None  # of experiments without a file of their own
 
 
 class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -13,8 +13,8 @@ from pipelines.resources import WorkspaceResource, now
 
 ingest_job = dg.define_asset_job(
     "ingest",
-    selection=dg.AssetSelection.groups("ingestion", "definitions"),
-    description="Landing files into the lake; definitions checked against it.",
+    selection=dg.AssetSelection.groups("ingestion", "definitions", "declared"),
+    description="Landing files into the lake; definitions checked against it; declared experiments analysed.",
 )
 evidence_job = dg.define_asset_job(
     "evidence",
@@ -23,7 +23,7 @@ evidence_job = dg.define_asset_job(
 )
 daily_job = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.groups("ingestion", "definitions", "units")
+    selection=dg.AssetSelection.groups("ingestion", "definitions", "declared", "units")
     | dg.AssetSelection.assets("moments"),
     description="Everything up to the moments of a day, new landing files included.",
 )

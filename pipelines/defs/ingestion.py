@@ -14,6 +14,7 @@ _TABLES = {
     "assignments": "Which variant a unit was given at decision time.",
     "unit_keys": "Unit type and id → dense integer key; rows of the lake are ordered by it.",
     "unit_attributes": "Attributes of units, with the moment from which they hold.",
+    "given_moments": "Aggregates as foreign sources state them: n, means, covariances.",
 }
 # What a source of each kind fills.
 _KINDS = {
@@ -21,6 +22,7 @@ _KINDS = {
     "exposures": "exposures",
     "assignments": "assignments",
     "units": "unit_attributes",
+    "moments": "given_moments",
 }
 
 

@@ -2,10 +2,11 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import msgspec
 
-from stats.aggregates import Measured
+from stats.aggregates import ContradictionError, Measured, measured_of, units_of
 from stats.forms import FROM_SQUARES, NO_VARIANCE
 from stats.moments import Moments
 from stats.plan import Cell
@@ -62,8 +63,10 @@ def _given(rows: Rows, experiment: str, iteration: int, own: Sequence[Row]) -> G
         )
     as_of = max((day for day in days if day is not None), default=None)
     latest = [row for row in own if row.stated.as_of == as_of]
-    metrics = _metrics(rows, own)
-    counts = _counts(rows, variants, latest)
+    with _located(rows, own):
+        metrics = measured_of([row.stated for row in own])
+    with _located(rows, latest):
+        counts = units_of([row.stated for row in latest], variants)
     return Given(
         experiment=experiment,
         iteration=iteration,
@@ -101,31 +104,17 @@ def _check_twice(rows: Rows, own: Sequence[Row]) -> None:
             )
 
 
-def _metrics(rows: Rows, own: Sequence[Row]) -> dict[str, Measured]:
-    """What is said of each metric, from all of its rows together."""
-    found: dict[str, Measured] = {}
-    said_in: dict[tuple[str, str], int] = {}
-    for row in own:
-        name, measured = row.stated.cell.metric, row.stated.measured
-        known = found.get(name)
-        if known is measured or known == measured:
-            continue
-        for field in Measured.__struct_fields__ if known is not None else ():
-            was, now = getattr(known, field), getattr(measured, field)
-            if None not in (was, now) and was != now:
-                raise AnalyzeError(
-                    f'{rows.file.row(row.number)}: metric "{name}" has {field} {_word(now)} here, but '
-                    f"{_word(was)} in row {said_in[name, field]:,}; say the same in all of its rows"
-                )
-        stated = {
-            field: value
-            for field in Measured.__struct_fields__
-            if (value := getattr(measured, field)) is not None
-        }
-        for field in stated:
-            said_in.setdefault((name, field), row.number)
-        found[name] = measured if known is None else msgspec.structs.replace(known, **stated)
-    return found
+@contextmanager
+def _located(rows: Rows, own: Sequence[Row]) -> Iterator[None]:
+    """Say of two rows that contradict each other where they are."""
+    try:
+        yield
+    except ContradictionError as found:
+        row, first = own[found.row].number, own[found.first].number
+        raise AnalyzeError(
+            f"{rows.file.row(row)}: {found.what} {found.now} here, but {found.was} in row {first:,}; say the "
+            "same in all of its rows"
+        ) from None
 
 
 def _cell(row: Row, metrics: Mapping[str, Measured]) -> Cell:
@@ -136,30 +125,6 @@ def _cell(row: Row, metrics: Mapping[str, Measured]) -> Cell:
     width = metrics[cell.metric].width
     nobody = Moments(0, (0.0,) * width, ((0.0,) * width,) * width)
     return msgspec.structs.replace(cell, moments=nobody)
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _counts(rows: Rows, variants: Sequence[str], latest: Sequence[Row]) -> dict[str, int] | None:
-    """Units by variant: those of the column `units`; else those of every metric, if all have the same."""
-    overall = [row for row in latest if row.stated.cell.segment is None]
-    stated = [row for row in overall if row.stated.units is not None]
-    found: dict[str, int] = {}
-    for row in stated or overall:
-        cell = row.stated.cell
-        units = row.stated.units if stated else cell.moments.n + cell.n_immature
-        if found.setdefault(cell.variant, units or 0) == units:
-            continue
-        if not stated:
-            return None
-        raise AnalyzeError(
-            f"{rows.where(row.number, 'units')}: is {units:,}, but an earlier row of variant "
-            f'"{cell.variant}" has {found[cell.variant]:,}; units are those that were randomised, whatever '
-            "the metric"
-        )
-    return found if set(found) == set(variants) else None
 
 
 def _warnings(latest: Sequence[Row], *, days: int, counted: bool) -> Iterator[str]:

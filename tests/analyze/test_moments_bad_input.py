@@ -154,11 +154,10 @@ def test_rows_that_contradict_each_other(refused):
         'row 2 (header not counted): metric "m" has kind mean here, but proportion in row 1; say the same in '
         "all of its rows"
     )
-    assert refused(f"{BASE},units", (*A, 100), (*B, 110), ("k", "A", 90, 1, 1, 101)) == at(
-        3, "units",
-        'is 101, but an earlier row of variant "A" has 100; units are those that were randomised, whatever '
-        "the metric",
-    )  # fmt: skip
+    assert refused(f"{BASE},units", (*A, 100), (*B, 110), ("k", "A", 90, 1, 1, 101)) == (
+        'row 3 (header not counted): variant "A" has units 101 here, but 100 in row 1; say the same in '
+        "all of its rows"
+    )
     assert refused(f"{BASE},phase", (*A, 1), (*B, 2)) == at(
         2, "phase",
         "is 2, but row 1 of the experiment is of phase 1; phases with different weights are never pooled: "

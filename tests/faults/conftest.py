@@ -89,6 +89,12 @@ def _land_others(shop: Shop) -> None:
     shop.land(
         "units", "a.ndjson", [{"unit_id": f"u{n}", "attributes": {"国": "日本", "n": n}} for n in range(9)]
     )
+    aggregates = [
+        {"experiment": "外", "metric": "m", "variant": "AB"[n % 2], "as_of": f"2026-01-{1 + n // 2:02d}",
+         "n": n, "successes": n // 2}
+        for n in range(20)
+    ]  # fmt: skip
+    shop.land("moments", "a.ndjson", [*aggregates, {"experiment": "外", "n": -1}])
     shop.write("orders 1.csv.gz", "user,at\n" + "".join(f"u{n},2026-02-{1 + n % 9:02d}\n" for n in range(50)))
     shop.write("orders 2.csv.gz", "user,at\nu1,2026-02-01\nu2,never\nonly one\n")
 

@@ -37,6 +37,7 @@ CONTENT = {
     "assignments": f"SELECT {_EXPOSURE} FROM assignments",
     "unit_keys": "SELECT unit_type, unit_id FROM unit_keys",
     "unit_attributes": "SELECT * EXCLUDE batch FROM unit_attributes",
+    "given_moments": "SELECT * EXCLUDE batch FROM given_moments",
     "quarantine": "SELECT * EXCLUDE batch FROM quarantine",
     "ingested": "SELECT * EXCLUDE (batch, modified_ns) FROM ingested",
 }

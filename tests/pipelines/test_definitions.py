@@ -5,9 +5,11 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
     assert definitions_snapshot == {
         "assets": [
             "assignments",
+            "declared_results",
             "events",
             "exposures",
             "first_exposures",
+            "given_moments",
             "moments",
             "registry",
             "reports",
@@ -18,6 +20,7 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "unit_metrics",
         ],
         "checks": [
+            "declared_results:every_experiment",
             "events:duplicates",
             "events:quarantine_share",
             "exposures:unknown_variant",

@@ -1,0 +1,41 @@
+"""Given moments → results: experiments that a source of aggregates declares by its rows."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lake.warehouse import publish
+from metrics.declared import refresh_declared
+from pipelines.partitions import RETRY
+from pipelines.resources import WorkspaceResource, now, progress
+from pipelines.spared import check_of, spec_of
+
+
+@dg.asset(
+    deps=["given_moments", "registry"],
+    retry_policy=RETRY,
+    group_name="declared",
+    kinds={"scipy", "deltalake"},
+    check_specs=[spec_of("declared_results")],
+)
+def declared_results(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[None]]:
+    """Results and verdicts of every experiment that rows of aggregates declare; unchanged days are spared."""
+    with workspace.writer() as session:
+        report = refresh_declared(
+            session.con,
+            session.lake,
+            session.workspace,
+            session.experiments,
+            now=now(),
+            step=progress.get(),
+        )
+        if report.experiments:
+            publish(session.workspace)
+    yield dg.MaterializeResult(
+        metadata={
+            "experiments": report.experiments,
+            "rows written": report.rows,
+            "verdicts of this run": dg.MetadataValue.json(report.verdicts),
+        },
+        check_results=[check_of(report.failed)],
+    )
