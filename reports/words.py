@@ -3,6 +3,7 @@
 import msgspec
 
 from reports.readout import MetricDefinition
+from stats.decision import direction
 from stats.results import Outcome, Result, Status, Verdict
 
 
@@ -79,8 +80,9 @@ REASONS = {
     "exact_for_few": "fewer than 5 conversions are expected: by an exact test",
     "too_few": "too few conversions for a sequential test: it waits for more",
     "before_first_look": "the first look was not taken yet",
+    "looks_disagree": "the looks leave no effect possible together: it was another one at each of them",
     "strata_merged": "strata with fewer than two units in an arm were taken together",
-    "not_stratified": "only one stratum is left, so nothing could be adjusted",
+    "not_stratified": "only one stratum is left, or nothing varies within them: nothing could be adjusted",
     "strata_incomplete": "some units are in no stratum, so nothing could be adjusted",
     "units_not_at_hand": "the method needs units, and only moments are there",
     "not_defined": "the method has no value for these data",
@@ -106,8 +108,8 @@ def reading(row: Result, relative: Result | None, metric: MetricDefinition | Non
     if row.status is Status.UNDEFINED or row.estimate is None or p is None:
         return UNDEFINED
     sign = -1 if metric is not None and metric.direction == "decrease" else 1
-    if p <= row.alpha and row.estimate != 0:
-        return BETTER if sign * row.estimate > 0 else WORSE
+    if p <= row.alpha and (shown := sign * direction(row)) != 0:
+        return BETTER if shown > 0 else WORSE
     if metric is None or metric.margin is None or relative is None:
         return UNCLEAR
     worst = relative.lower if sign > 0 else relative.upper

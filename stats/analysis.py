@@ -124,8 +124,8 @@ def mature_units(plan: Plan, cells: Iterable[AnyCell]) -> int:
     """Units of all arms that a look counts: the smallest mature number over the primary metrics."""
     units = {metric.name: 0 for metric in plan.metrics if metric.role == "primary"}
     for cell in cells:
-        if isinstance(cell, Cell) and cell.segment is None and cell.metric in units:
-            units[cell.metric] += cell.moments.n
+        if isinstance(cell, Cell | QuantileCell) and cell.segment is None and cell.metric in units:
+            units[cell.metric] += cell.moments.n if isinstance(cell, Cell) else cell.n
     return min(units.values(), default=0)
 
 

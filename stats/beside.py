@@ -210,16 +210,16 @@ def _believed(asked: Asked, scale: str, posterior: bayes.Posterior, mean: float)
 
 
 def _msprt(asked: Asked) -> Rows:
-    yield Linear(
-        asked.plain,
-        mixture(asked.plain, asked.plan.settings.msprt or asked.plan.settings.prior.sd),
-        asked.method,
-    )
+    if asked.plain.variance_against(1.0) > 0:
+        sd = asked.plan.settings.msprt or asked.plan.settings.prior.sd
+        yield Linear(asked.plain, mixture(asked.plain, sd), asked.method)
 
 
 def mixture(contrast: Contrast, sd: float) -> NormalMixture:
     """The mixture law of effects whose lift has the given standard deviation."""
-    return msprt(float(contrast.variance_against(1.0)), sd * abs(float(contrast.baseline)) or sd)
+    return msprt(
+        float(contrast.variance_against(1.0)), sd * abs(float(contrast.baseline)) or sd, df=contrast.df
+    )
 
 
 def _values(comparison: Comparison) -> tuple[Numbers, Numbers]:

@@ -304,7 +304,11 @@ def adjusted_contrast(method: str, known: Comparison) -> tuple[Contrast | None, 
         measures = [(_measure(known.metric, v), _measure(known.metric, b)) for v, b in known.strata]
         kind = known.metric.kind if known.metric.kind == "proportion" else "mean"
         found = post_stratified(measures, kind="ratio" if known.metric.width > 1 else kind)
-        return (None if "not_stratified" in found.notes else found.contrast), found.notes
+        if "not_stratified" in found.notes:
+            return None, found.notes
+        if not found.contrast.variance_against(1.0) > 0:
+            return None, (*found.notes, "not_stratified")
+        return found.contrast, found.notes
     first = known.metric.width + (1 if known.metric.ratio_covariate else 0)
     if not any(arm.cov[i][i] > 0 for arm in known.moments for i in range(known.metric.width, len(arm.cov))):
         return None, ("covariate_constant",)

@@ -44,6 +44,7 @@ def corrected(plan: Plan, questions: Sequence[Question]) -> dict[int, Correction
         for place, question in enumerate(questions)
         if (name := _family(plan, question)) is not None
     }
+    questions = [_answerable(question) for question in questions]
     p_values = {place: _p(plan, questions[place]) for place in families}
     procedure = PROCEDURES.get(plan.settings.correction, list)
     adjusted = by_family(p_values, families, procedure)
@@ -61,6 +62,12 @@ def _family(plan: Plan, question: Question) -> str | None:
     if metric.role not in SUCCESS:
         return None
     return "success" if plan.settings.families == "success" else metric.role
+
+
+def _answerable(question: Question) -> Question:
+    """A test without a value for these data keeps its place in the family, like one that must wait."""
+    known = question.pair is not None and not math.isnan(question.pair.log10_p())
+    return question if known else msgspec.structs.replace(question, pair=None)
 
 
 def _p(plan: Plan, question: Question) -> float:

@@ -21,6 +21,9 @@ _PROCEDURES = {
 }
 
 
+_CONTRADICTED = "its looks contradict each other"
+
+
 class _Variant(msgspec.Struct):
     """What the headline rows say of one variant against the control."""
 
@@ -106,7 +109,10 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, correction: 
     row = rows.absolute
     if row.p_adjusted is None or row.p_adjusted > row.alpha or not row.estimate:
         return
-    way = _shown(row)
+    way = direction(row)
+    if not way:
+        found.open.append(f"{metric.name} in {found.name}: {_CONTRADICTED}")
+        return
     good = metric.sign * way > 0
     lift = rows.relative.estimate if rows.relative is not None else None
     moved = f"{metric.name} {'rose' if way > 0 else 'fell'} in {found.name}"
@@ -117,8 +123,13 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, correction: 
         found.best_lift = max(found.best_lift, abs(lift if lift is not None else row.estimate))
 
 
-def _shown(row: Result) -> float:
-    """Which way the effect goes: the side of 0 of its interval, as looks may have shown it before today."""
+def direction(row: Result) -> float:
+    """Which way the effect goes: the side of 0 of its interval, as looks may have shown it before today.
+
+    0 where looks contradict each other.
+    """
+    if "looks_disagree" in row.reasons:
+        return 0.0
     if row.lower is not None and row.lower >= 0:
         return row.lower or 1.0
     if row.upper is not None and row.upper <= 0:
@@ -135,10 +146,12 @@ def _tested(row: Result, correction: str) -> str:
 def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
     row = rows.absolute
     if metric.margin is None:
-        against = metric.sign * _shown(row) < 0
+        against = metric.sign * direction(row) < 0
         if row.p_value is not None:
             if against and row.p_value <= row.alpha:
                 found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")
+            elif "looks_disagree" in row.reasons:
+                found.open.append(f"guardrail {metric.name} in {found.name}: {_CONTRADICTED}")
         elif against or "zero_variance" not in row.reasons:
             # Two arms in which nothing ever happened are no sign of harm; anything else that can't be
             # tested is not known to be safe.

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 
-from stats import bandits, bayes, health, heterogeneity, inference, srm
+from stats import bandits, bayes, health, heterogeneity, looks, srm
 from stats.comparisons import Comparison, plain_contrast
 from stats.contrasts import Contrast
-from stats.looks import Taken
+from stats.looks import Look, Taken
 from stats.pairs import Looked
 from stats.plan import DailyCell, MetricPlan, Plan
 from stats.readings import Reading
-from stats.references import StudentT
 from stats.results import Finding, Outcome
 
 Places = Mapping[str, Mapping[str, Mapping[str, int]]]  # dimension → place → variant → units
@@ -192,7 +192,8 @@ def _by_day(
     """Does the effect fade, or grow, with days since exposure?"""
     cells = [daily.get((comparison.metric.name, arm)) for arm in (comparison.variant, comparison.baseline)]
     moments = [cell.moments for cell in cells if cell is not None]
-    if len(moments) < len(cells) or len(moments[0].mean) < 2:  # noqa: PLR2004 - a slope
+    days_followed = {len(arm.mean) for arm in moments}
+    if len(moments) < len(cells) or len(days_followed) > 1 or min(days_followed) < 2:  # noqa: PLR2004 - a slope
         return
     found = health.novelty(*moments, alpha=plan.alpha)
     days = {
@@ -259,18 +260,20 @@ def futility(
     """How likely is a significant primary metric at the final look, if things go on as they are?
 
     Conditional power under the present trend (Lan and Wittes 1988, "The B-value: a tool for monitoring
-    data"): with z at information t the final z is normal with mean z / sqrt(t) and variance 1 - t. Not
-    binding: to go on costs no error.
+    data"): with z at information t the final z is normal with mean z / sqrt(t) and variance 1 - t. It is held
+    against the boundary of a final look that comes next, at the planned units. Not binding: to go on costs no
+    error.
     """
     if not taken or taken[-1].look.final:
         return
-    look = taken[-1].look
-    final = float(StudentT().critical(plan.alpha))
+    t = taken[-1].look.information
+    shown = {(one.metric, one.variant, one.baseline): one.z for one in taken[-1].evidence}
     for comparison, reading in readings:
-        if comparison.metric.role != "primary" or not isinstance(reading.pair, Looked):
+        key = (comparison.metric.name, comparison.variant, comparison.baseline)
+        if comparison.metric.role != "primary" or not isinstance(reading.pair, Looked) or key not in shown:
             continue
-        z = comparison.metric.sign * float(inference.statistic(reading.pair.looks[-1].contrast))
-        t = look.information
+        final = _final_boundary(plan, comparison.metric, [one.look for one in taken])
+        z = comparison.metric.sign * shown[key]
         power = float(bayes.Normal(z / math.sqrt(t), math.sqrt(1 - t)).above(final))
         unlikely = power < _LITTLE
         yield Finding(
@@ -281,6 +284,15 @@ def futility(
             + ("; to go on is likely in vain." if unlikely else "."),
             numbers={"conditional_power": power, "information": t},
         )
+
+
+def _final_boundary(plan: Plan, metric: MetricPlan, seen: Sequence[Look]) -> float:
+    """The critical value of a final look that comes next, by itself: corrections may ask for more."""
+    last = seen[-1]
+    n = max(plan.planned_units or 0, math.ceil(last.n / last.information))
+    final = msgspec.structs.replace(last, number=last.number + 1, n=n, information=1.0)
+    law = looks.law([*seen, final], spending=plan.settings.spending)
+    return float(law.critical(plan.alpha, plan.sides(metric)))
 
 
 def _overall(comparisons: Sequence[Comparison]) -> Iterator[Comparison]:

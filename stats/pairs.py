@@ -42,7 +42,7 @@ class Pair(Protocol):
         """Of "no difference"; one-sided: against "larger", with `sign` -1 "smaller"."""
 
     def difference(self, alpha: float, sides: Sides = 2) -> Interval:
-        """For variant - baseline; one-sided, each bound is at alpha on its own side."""
+        """For variant - baseline; one-sided, each bound is at alpha on its own side, and stands alone."""
 
     def relative(self, alpha: float, sides: Sides = 2) -> Interval:
         """For (variant - baseline) / |baseline|, likewise."""
@@ -140,7 +140,8 @@ class Looked(NamedTuple):
 
     A hypothesis is rejected when one of the looks rejects it, so the intervals of the looks intersect: the
     pair stays dual, and what was shown once stays shown (Jennison and Turnbull 1989; Liu and Anderson 2008).
-    The estimate is today's.
+    Looks may disagree: then the lower bound lies above the upper one, and no effect is left between them. The
+    estimate is today's.
     """
 
     contrast: Contrast  # today's
@@ -205,9 +206,8 @@ def _one_sided(log10_p: float, bounds: Interval, sign: int) -> Shown:
 
 
 def _common(bounds: list[Interval]) -> Interval:
-    """What all intervals hold; NaN where that is nothing."""
-    lower, upper = max(one.lower for one in bounds), min(one.upper for one in bounds)
-    return Interval(lower, upper) if lower <= upper else Interval(math.nan, math.nan)
+    """What all intervals hold: nothing where the lower bound lies above the upper one."""
+    return Interval(max(one.lower for one in bounds), min(one.upper for one in bounds))
 
 
 _UNCONDITIONAL: dict[str, Callable[..., exact.Exact]] = {"barnard": exact.barnard, "boschloo": exact.boschloo}

@@ -1,8 +1,10 @@
 """What is to be analysed: an experiment's arms, its metrics with their roles, and the data cell by cell."""
 
+from collections import Counter
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from stats.arrays import Codes, Numbers
 from stats.bayes import DEFAULT, Prior
@@ -160,6 +162,11 @@ class QuantileCell(msgspec.Struct, frozen=True, kw_only=True):
     values: Numbers
     clusters: Codes | None = None  # per value, the number of its independent unit
 
+    @property
+    def n(self) -> int:
+        """Independent units."""
+        return len(self.values) if self.clusters is None else len(np.unique(self.clusters))
+
 
 AnyCell = Cell | UnitCell | DailyCell | QuantileCell
 
@@ -171,8 +178,13 @@ def check_plan(plan: Plan) -> None:
         StatsError: the sentence says what does.
     """
     check_settings(plan.settings, plan.horizon)
+    if not 0 < plan.alpha < 0.5:  # noqa: PLR2004 - beyond, one-sided intervals are empty
+        raise StatsError(f"alpha must lie between 0 and 0.5, both excluded, not {plan.alpha}")
+    _check_arms(plan)
     if plan.horizon == "group_sequential" and not plan.planned_units:
         raise StatsError('horizon "group_sequential" needs planned_units, the most that will be looked at')
+    if twice := [name for name, times in Counter(one.name for one in plan.metrics).items() if times > 1]:
+        raise StatsError(f"metrics are listed more than once: {', '.join(twice)}")
     for metric in plan.metrics:
         for name in ("margin", "equivalence"):
             value = getattr(metric, name)
@@ -180,6 +192,15 @@ def check_plan(plan: Plan) -> None:
                 raise StatsError(
                     f'metric "{metric.name}": {name} must be at least 0 and below 1, not {value}'
                 )
+
+
+def _check_arms(plan: Plan) -> None:
+    if plan.control not in plan.variants or len(set(plan.variants)) < len(plan.variants):
+        raise StatsError(
+            f'control "{plan.control}" must be among variants that differ: {", ".join(plan.variants)}'
+        )
+    if missing := [variant for variant in plan.variants if variant not in plan.weights]:
+        raise StatsError(f"weights say nothing of {', '.join(missing)}; give every variant one")
 
 
 def check_settings(settings: Settings, horizon: Horizon) -> None:

@@ -100,6 +100,7 @@ def _anytime(plan: Plan, comparison: Comparison, contrast: Contrast) -> Referenc
         comparison.n_variant + comparison.n_baseline,
         tuned_for=plan.planned_units * share if plan.planned_units else TUNED_FOR,
         alpha=plan.alpha,
+        df=contrast.df,
     )
 
 

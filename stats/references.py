@@ -174,7 +174,7 @@ class ConfidenceSequence(NormalMixture):
         super().__init__(n * rho2(alpha, tuned_for), df)
 
 
-def msprt(variance: Real, tau: float) -> NormalMixture:
+def msprt(variance: Real, tau: float, *, df: Real = math.inf) -> NormalMixture:
     """The mixture sequential probability ratio test with a normal prior of standard deviation tau.
 
     Johari, Koomen, Pekelis, Walsh 2022, "Always valid inference: continuous monitoring of A/B tests",
@@ -183,6 +183,7 @@ def msprt(variance: Real, tau: float) -> NormalMixture:
     Args:
         variance: of the estimated effect, at this look.
         tau: on the effect's own scale.
+        df: degrees of freedom of the statistic.
 
     Raises:
         StatsError: tau that is not positive.
@@ -190,7 +191,7 @@ def msprt(variance: Real, tau: float) -> NormalMixture:
     if not 0 < tau < math.inf:
         raise StatsError(f"tau of a mixture must be positive, not {tau}")
     with np.errstate(over="ignore"):
-        return NormalMixture(np.divide(tau, np.sqrt(variance)) ** 2)
+        return NormalMixture(np.divide(tau, np.sqrt(variance)) ** 2, df)
 
 
 def _log_t_tail(at: float, df: float) -> float:

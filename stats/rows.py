@@ -82,6 +82,9 @@ def reading_rows(
     if reading.pair is None or reading.withheld is not None:
         yield from _withheld_rows(metric, reading, row)
         return
+    if math.isnan(reading.pair.log10_p()):
+        yield from _without_test(reading.pair, row)
+        return
     yield from _pair_rows(plan, metric, reading.pair, correction, row)
     if reading.headline and metric.margin is not None:
         yield _non_inferiority(plan, metric, reading.pair, row)
@@ -122,7 +125,7 @@ def _pair_rows(
 ) -> Iterator[Result]:
     """The absolute row and its relative twin: one test, two intervals."""
     sides, contrast = plan.sides(metric), pair.contrast
-    logarithm = pair.log10_p(sides, sign=metric.sign)
+    logarithm = float(pair.log10_p(sides, sign=metric.sign))
     tested: dict[str, float | str] = {"p_value": float(p_value(logarithm)), "log10_p": logarithm}
     if sides == 1:
         tested["alternative"] = _ALTERNATIVES[metric.sign]
@@ -132,35 +135,52 @@ def _pair_rows(
     def bounds(found: Interval, simultaneous: Interval | None) -> dict[str, float | None]:
         return _bounds(found if sides == 2 else one_sided(found, metric.sign), simultaneous)  # noqa: PLR2004
 
+    difference, fieller = (way(row.alpha, sides) for way in (pair.difference, pair.relative))
     yield msgspec.structs.replace(
         row,
         scale="absolute",
+        reasons=(*(_disagreement(difference) if sides == 2 else ()), *row.reasons),  # noqa: PLR2004
         method=pair.method,
         estimate=float(contrast.estimate),
         std_error=_number(contrast.variance_against(1.0) ** 0.5) or None,
         **tested,
-        **bounds(pair.difference(row.alpha, sides), correction.difference if correction else None),
+        **bounds(difference, correction.difference if correction else None),
         **_believed(pair, metric, None),
     )
-    share, fieller = _number(inference.lift(contrast)), pair.relative(row.alpha, sides)
+    share = _number(inference.lift(contrast))
     relative = msgspec.structs.replace(
         row,
         scale="relative",
         method=pair.lift_method,
         estimate=share,
-        reasons=(*row.reasons, *_sign_note(contrast)),
+        reasons=(
+            *(_disagreement(fieller) if sides == 2 else ()),  # noqa: PLR2004
+            *row.reasons,
+            *_sign_note(contrast),
+        ),
     )
     if math.isnan(fieller.lower):
         relative = msgspec.structs.replace(
             relative,
             status=Status.UNDEFINED if share is None else Status.UNBOUNDED,
-            reasons=("baseline_not_positive",),
+            reasons=("baseline_not_positive", *relative.reasons),
         )
     yield msgspec.structs.replace(
         relative,
         **tested,
         **bounds(fieller, correction.relative if correction else None),
         **_believed(pair, metric, plan.settings.prior),
+    )
+
+
+def _without_test(pair: Pair, row: Result) -> Iterator[Result]:
+    """A method that has no value for these data: no variance, or arms too large to go through."""
+    row = msgspec.structs.replace(row, status=Status.UNDEFINED, reasons=("not_defined", *row.reasons))
+    yield msgspec.structs.replace(
+        row, scale="absolute", method=pair.method, estimate=_number(pair.contrast.estimate)
+    )
+    yield msgspec.structs.replace(
+        row, scale="relative", method=pair.lift_method, estimate=_number(inference.lift(pair.contrast))
     )
 
 
@@ -208,13 +228,16 @@ def _against_margin(row: Result, pair: Pair, shown: Shown, alpha: float) -> Resu
         estimate=_number(inference.lift(pair.contrast)),
     )
     if math.isnan(shown.log10_p):
-        return msgspec.structs.replace(row, status=Status.UNBOUNDED, reasons=("baseline_not_positive",))
+        reasons = ("baseline_not_positive", *row.reasons)
+        return msgspec.structs.replace(row, status=Status.UNBOUNDED, reasons=reasons)
+    lower, upper = _shown(shown)
     return msgspec.structs.replace(
         row,
         p_value=float(p_value(shown.log10_p)),
         log10_p=float(shown.log10_p),
-        lower=_number(shown.lower),
-        upper=_number(shown.upper),
+        lower=lower,
+        upper=upper,
+        reasons=(*_disagreement(shown), *row.reasons),
     )
 
 
@@ -311,13 +334,24 @@ def _sign_note(contrast: Contrast) -> tuple[str, ...]:
 
 
 def _bounds(plain: Interval, simultaneous: Interval | None) -> dict[str, float | None]:
-    found = {"lower": _number(plain.lower), "upper": _number(plain.upper)}
+    lower, upper = _shown(plain)
+    found = {"lower": lower, "upper": upper}
     if simultaneous is not None:
-        found |= {
-            "lower_adjusted": _number(simultaneous.lower),
-            "upper_adjusted": _number(simultaneous.upper),
-        }
+        lower, upper = _shown(simultaneous)
+        found |= {"lower_adjusted": lower, "upper_adjusted": upper}
     return found
+
+
+def _shown(bounds: Interval | Shown) -> tuple[float | None, float | None]:
+    """None on an open side, and on both where nothing lies between them."""
+    if bounds.lower > bounds.upper:
+        return None, None
+    return _number(bounds.lower), _number(bounds.upper)
+
+
+def _disagreement(bounds: Interval | Shown) -> tuple[str, ...]:
+    """Of looks that together leave no effect possible: it was another one at each of them."""
+    return ("looks_disagree",) if bounds.lower > bounds.upper else ()
 
 
 def _optional(value: object) -> float | None:

@@ -229,7 +229,7 @@ def test_readings_follow_direction_adjustment_and_margin():
 def test_a_guardrail_that_falls_the_wrong_way_is_worse():
     base = sample.winner()
     worse = [
-        msgspec.structs.replace(row, estimate=0.05, p_value=1e-5, p_adjusted=None)
+        msgspec.structs.replace(row, estimate=0.05, lower=0.03, upper=0.07, p_value=1e-5, p_adjusted=None)
         for row in base.results
         if row.metric == "page_latency" and row.segment is None
     ]

@@ -1,13 +1,15 @@
 """The verdict: broken data outrank results, guardrails outrank successes, and reasons are words."""
 
 import datetime as dt
+import math
 
 import pytest
+from scipy.stats import norm
 
 from stats.analysis import MetricPlan, Settings, analyse, evidence
-from stats.looks import Look, Taken
+from stats.looks import Look, LookPlan, Taken, next_look
 from stats.moments import Moments
-from stats.results import Verdict
+from stats.results import Status, Verdict
 from tests.stats.test_analysis import Analysis, Cell, bought, cell, plan, share
 
 N = 20_000
@@ -164,3 +166,56 @@ def test_what_a_look_has_shown_is_not_turned_round_by_a_later_estimate():
     assert head.estimate < 0 < head.lower
     assert found.decision.verdict is Verdict.SHIP
     assert found.decision.sentence.startswith("Ship B: bought rose in B.")
+
+
+def looked_at(*treated: int, planned: int = 3, metric: MetricPlan = PRIMARY) -> Analysis:
+    """A group-sequential experiment by the metric's successes of treatment at looks of 20,000 more an arm."""
+    design = plan(
+        *dict.fromkeys((PRIMARY, metric)), horizon="group_sequential", planned_units=planned * 2 * N
+    )
+    looks = LookPlan(alpha=0.05, planned_units=planned * 2 * N, last_day=dt.date(2026, 1, planned))
+    taken: list[Taken] = []
+    for k, successes in enumerate(treated, 1):
+        cells = [
+            cell(one.name, arm, share(count, k * N))
+            for one in design.metrics
+            for arm, count in (("A", 2_000 * k), ("B", successes if one == metric else 2_000 * k))
+        ]
+        look = next_look([one.look for one in taken], looks, as_of=dt.date(2026, 1, k), n=2 * k * N)
+        assert look is not None
+        taken.append(Taken(look=look, evidence=evidence(design, cells)))
+    counts = dict.fromkeys("AB", len(treated) * N)
+    return analyse(design, cells, counts=counts, as_of=look.as_of, ended=look.final, taken=taken)
+
+
+def test_looks_that_leave_no_effect_possible_say_so():
+    found = looked_at(2_600, 3_300)
+    heads = [row for row in found.results if row.headline]
+    assert len(heads) == 2
+    for row in heads:
+        assert (row.lower, row.upper, row.status) == (None, None, Status.OK)
+        assert row.reasons[0] == "looks_disagree"
+        assert row.p_value <= 0.05
+    assert found.decision.verdict is Verdict.KEEP_RUNNING
+    assert "its looks contradict each other" in found.decision.reasons[0]
+
+
+def test_a_guardrail_is_judged_by_what_its_looks_have_shown():
+    held = MetricPlan(name="tickets", kind="proportion", role="guardrail")
+    assert looked_at(1_500, metric=held).decision.verdict is Verdict.ROLL_BACK
+    assert looked_at(1_750, 4_010, metric=held).decision.verdict is Verdict.ROLL_BACK
+    assert looked_at(2_600, 3_990, metric=held).decision.verdict is Verdict.KEEP_RUNNING
+    contradicted = looked_at(1_500, 4_700, metric=held).decision
+    assert contradicted.verdict is Verdict.KEEP_RUNNING
+    assert "its looks contradict each other" in contradicted.reasons[0]
+
+
+def test_futility_is_the_conditional_power_against_the_boundary_of_the_final_look():
+    """Lan and Wittes 1988, with 1.9686: gsDesign's and rpact's final boundary of two looks at halves."""
+    found = looked_at(2_040, planned=2)
+    (finding,) = (one for one in found.findings if one.name.startswith("futility"))
+    p, q = 0.102, 0.1
+    z = (p - q) / math.sqrt((p * (1 - p) + q * (1 - q)) / N)
+    power = norm.sf((1.9686 - z / math.sqrt(0.5)) / math.sqrt(0.5))
+    assert finding.numbers["conditional_power"] == pytest.approx(power, rel=1e-4)
+    assert finding.numbers["information"] == 0.5
