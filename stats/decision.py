@@ -126,15 +126,20 @@ def _read_primary(found: _Variant, metric: MetricPlan, rows: _Rows, correction: 
 def direction(row: Result) -> float:
     """Which way the effect goes: the side of 0 of its interval, as looks may have shown it before today.
 
-    0 where looks contradict each other.
+    0 where looks contradict each other on it.
     """
-    if "looks_disagree" in row.reasons:
+    if _contradicted(row):
         return 0.0
     if row.lower is not None and row.lower >= 0:
         return row.lower or 1.0
     if row.upper is not None and row.upper <= 0:
         return row.upper or -1.0
     return row.estimate or 0.0
+
+
+def _contradicted(row: Result) -> bool:
+    """Whether the looks do not even agree on the side of 0."""
+    return "looks_disagree" in row.reasons and row.lower is None and row.upper is None
 
 
 def _tested(row: Result, correction: str) -> str:
@@ -150,7 +155,7 @@ def _read_guardrail(found: _Variant, metric: MetricPlan, rows: _Rows) -> None:
         if row.p_value is not None:
             if against and row.p_value <= row.alpha:
                 found.worse.append(f"guardrail {metric.name} is worse in {found.name} (p {row.p_value:.2g})")
-            elif "looks_disagree" in row.reasons:
+            elif _contradicted(row):
                 found.open.append(f"guardrail {metric.name} in {found.name}: {_CONTRADICTED}")
         elif against or "zero_variance" not in row.reasons:
             # Two arms in which nothing ever happened are no sign of harm; anything else that can't be

@@ -343,10 +343,14 @@ def _bounds(plain: Interval, simultaneous: Interval | None) -> dict[str, float |
 
 
 def _shown(bounds: Interval | Shown) -> tuple[float | None, float | None]:
-    """None on an open side, and on both where nothing lies between them."""
-    if bounds.lower > bounds.upper:
-        return None, None
-    return _number(bounds.lower), _number(bounds.upper)
+    """Bounds as a row has them.
+
+    Where looks have nothing in common, what they agree on is left: the side of 0, if it is one.
+    """
+    lower, upper = bounds.lower, bounds.upper
+    if lower > upper:
+        lower, upper = (upper, math.inf) if upper > 0 else (-math.inf, lower if lower < 0 else math.inf)
+    return _number(lower), _number(upper)
 
 
 def _disagreement(bounds: Interval | Shown) -> tuple[str, ...]:

@@ -188,7 +188,18 @@ def looked_at(*treated: int, planned: int = 3, metric: MetricPlan = PRIMARY) -> 
     return analyse(design, cells, counts=counts, as_of=look.as_of, ended=look.final, taken=taken)
 
 
-def test_looks_that_leave_no_effect_possible_say_so():
+def test_looks_that_agree_on_the_side_alone_keep_it():
+    """First +6 points, then +2 over all: not one effect, but never none."""
+    found = looked_at(2_600, 4_400)
+    heads = [row for row in found.results if row.headline]
+    for row in heads:
+        assert row.reasons[0] == "looks_disagree"
+        assert row.upper is None
+        assert row.lower > 0
+    assert found.decision.verdict is Verdict.SHIP
+
+
+def test_looks_that_contradict_each_other_decide_nothing():
     found = looked_at(2_600, 3_300)
     heads = [row for row in found.results if row.headline]
     assert len(heads) == 2
