@@ -6,6 +6,7 @@ Unit metrics are kept for the latest day only, so rows and findings that need th
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -14,7 +15,7 @@ from assignments.model import Experiment
 from metrics.model import Metric, metrics_of
 from metrics.sql.moments import MAX_SEGMENT_VALUES, OTHER
 from metrics.sql.partials import stored_name
-from metrics.sql.plan import UnitPlan
+from metrics.sql.plan import MetricColumns, UnitPlan
 from metrics.steps import Enrolment
 from stats.findings import DAY, Places
 from stats.moments import Moments
@@ -64,29 +65,36 @@ def unit_cells(
 ) -> Iterator[UnitCell]:
     """The mature units behind the cells over everyone, capped as their moments are, ordered by unit id."""
     overall = {(cell.metric, cell.variant): cell for cell in cells if cell.segment is None}
-    if sum(cell.moments.n for cell in overall.values()) > MOST_UNITS * max(1, len(plan.metrics)):
+    units: Counter[str] = Counter()
+    for (metric, _), known in overall.items():
+        units[metric] += known.moments.n
+    if not 0 < max(units.values(), default=0) <= MOST_UNITS:
         return
-    for planned in plan.metrics:
-        names = [column.name for column in planned.columns]
-        quoted = ", ".join(f'"{name}"' for name in names)
-        for variant in plan.experiment.variants:
+    names = [column for planned in plan.metrics for column in (*_names(planned), planned.mature)]
+    quoted = ", ".join(f'"{name}"' for name in names)
+    for variant in plan.experiment.variants:
+        columns = con.execute(
+            f"SELECT {quoted} {_OF_DAY} AND variant = $variant ORDER BY unit_id",
+            {**_bound(plan.experiment, as_of), "variant": variant},
+        ).fetchnumpy()
+        for planned in plan.metrics:
             cell = overall.get((planned.metric.name, variant))
-            if cell is None:
-                continue
-            columns = con.execute(
-                f'SELECT {quoted} {_OF_DAY} AND variant = $variant AND ("{planned.mature}" OR $open) '
-                "ORDER BY unit_id",
-                {
-                    **_bound(plan.experiment, as_of),
-                    "variant": variant,
-                    "open": planned.metric.window_s is None,
-                },
-            ).fetchnumpy()
-            values = [np.asarray(columns[name], dtype=np.float64) for name in names]
-            if cell.cap is not None:
-                values[0] = np.minimum(values[0], cell.cap)
-            if len(values[0]) == cell.moments.n:  # else the moments are of another state of the lake
-                yield UnitCell(metric=planned.metric.name, variant=variant, columns=tuple(values))
+            if cell is not None and cell.moments.n:
+                yield from _units_of(planned, cell, columns)
+
+
+def _names(planned: MetricColumns) -> list[str]:
+    return [column.name for column in planned.columns]
+
+
+def _units_of(planned: MetricColumns, cell: Cell, columns: Mapping[str, Any]) -> Iterator[UnitCell]:
+    """One metric's mature units; none where the moments are of another state of the lake."""
+    chosen = slice(None) if planned.metric.window_s is None else columns[planned.mature].astype(bool)
+    values = [np.asarray(columns[name][chosen], dtype=np.float64) for name in _names(planned)]
+    if cell.cap is not None:
+        values[0] = np.minimum(values[0], cell.cap)
+    if len(values[0]) == cell.moments.n:
+        yield UnitCell(metric=cell.metric, variant=cell.variant, columns=tuple(values))
 
 
 def daily_cells(
