@@ -9,6 +9,7 @@ MISSING = "—"
 _SHARES = frozenset({"conversion", "proportion", "retention", "funnel"})
 _SMALLEST_P = 0.0001
 _MAX_DECIMALS = 8
+_SURE = 1e-4  # from where on a probability is told from 0 and 1
 _EXACT = 10**15
 
 
@@ -46,6 +47,13 @@ def percent(value: float | None) -> str:
     if not _finite(value):
         return MISSING
     return f"{_number(100 * value, _decimals(abs(100 * value), 2))}%"
+
+
+def probability(value: float | None) -> str:
+    """A fraction as per cent with two decimals; never 0 or 100, which nothing ever is."""
+    if _finite(value) and value < _SURE:
+        return "< 0.01%"
+    return "> 99.99%" if _finite(value) and value > 1 - _SURE else percent(value)
 
 
 def plain_percent(value: float) -> str:

@@ -158,7 +158,7 @@ def _believed(absolute: Result | None, relative: Result | None, scale: fmt.Scale
     if row is None:
         return fmt.MISSING, fmt.MISSING
     write = fmt.lift if row.scale == "relative" else scale.difference
-    return fmt.percent(row.probability_better), write(row.expected_loss, None, None)[0].removeprefix("+")
+    return fmt.probability(row.probability_better), write(row.expected_loss, None, None)[0].removeprefix("+")
 
 
 def _undefined(heads: Sequence[tuple[Result, Result | None]]) -> list[str]:

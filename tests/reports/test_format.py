@@ -56,3 +56,11 @@ def test_thousands_small_shares_and_null_means():
 )
 def test_raw_numbers_keep_six_digits(value, text):
     assert fmt.raw(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3e-12, "< 0.01%"), (0.0617, "6.17%"), (0.99987, "99.99%"), (1.0, "> 99.99%"), (None, fmt.MISSING)],
+)
+def test_a_probability_is_never_none_or_all(value, text):
+    assert fmt.probability(value) == text
