@@ -4,6 +4,7 @@ import msgspec
 
 from reports.readout import MetricDefinition
 from stats.decision import direction
+from stats.reasons import REASONS
 from stats.results import Outcome, Result, Status, Verdict
 
 
@@ -49,44 +50,6 @@ WITHHELD = Badge("Withheld", "◌", "neutral")
 UNDEFINED = Badge("Not defined", "–", "neutral")
 WITHIN = Badge("Within its margin", "✓", "good")
 NOT_SHOWN = Badge("Margin not shown yet", "○", "neutral")
-
-REASONS = {
-    "no_kept_shard": "no shard of this variant stayed in place since the weights changed",
-    "zero_variance": "every unit has the same value",
-    "too_few_units": "there are too few units",
-    "no_units": "there are no units",
-    "baseline_not_positive": "the control mean is not clearly above zero, so a ratio to it says nothing",
-    "before_planned_end": "significance is read at the planned end, not before",
-    "immature": "no unit's window is over yet",
-    "zero_denominator": "an arm's denominator is 0",
-    "not_a_proportion": "the share of conversions does not lie between 0 and 1",
-    "tied_values": "so many values are equal beside the quantile that it has no error",
-    "collapsed_interval": "so many values are equal that both ends of the interval are one value",
-    "not_finite": "a mean or a variance is not finite",
-    "negative_baseline": "the control mean is negative, so the lift is relative to its size",
-    "few_conversions": "fewer than 30 units with or without a conversion: interval and p-value are doubtful",
-    "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
-    "columns_differ": "the moments do not have the columns that the metric asks for",
-    "impossible_moments": "the covariances are none: negative variances, or more than variances allow",
-    "constant_arm": "every unit of one arm has the same value, so its variance is not known",
-    "unequal_arms": "the arms are of very different size for what was observed: errors fall on one side",
-    "heavy_tail": "few large values decide for arms of this size: errors fall mostly on one side",
-    "small_sample": "too few units for this kind of metric: intervals may be too short",
-    "few_clusters": "too few clusters in an arm: intervals are too short",
-    "few_units_for_adjustment": "fewer than 30 units per covariate in an arm: the interval is too short",
-    "noisy_baseline": "the control mean is less than 40 standard errors from 0: this lift errs on one side",
-    "few_beyond_quantile": "few values lie beyond the quantile: its error is not well known",
-    "score_for_few": "fewer than 30 units with or without a conversion: by the score test",
-    "exact_for_few": "fewer than 5 conversions are expected: by an exact test",
-    "too_few": "too few conversions for a sequential test: it waits for more",
-    "before_first_look": "the first look was not taken yet",
-    "looks_disagree": "the looks leave no effect possible together: it was another one at each of them",
-    "strata_merged": "strata with fewer than two units in an arm were taken together",
-    "not_stratified": "only one stratum is left, or nothing varies within them: nothing could be adjusted",
-    "strata_incomplete": "some units are in no stratum, so nothing could be adjusted",
-    "units_not_at_hand": "the method needs units, and only moments are there",
-    "not_defined": "the method has no value for these data",
-}
 
 
 def reason(code: str) -> str:

@@ -11,7 +11,6 @@ from stats.contrasts import Contrast
 from stats.corrections import Correction, Question, corrected
 from stats.decision import decide
 from stats.doubts import doubts, quantile_doubts
-from stats.exact import FEW
 from stats.findings import Places, before_exposure, futility, result_findings, split_findings
 from stats.looks import Evidence, Taken
 from stats.plan import (
@@ -26,6 +25,7 @@ from stats.plan import (
     check_plan,
 )
 from stats.readings import TUNED_FOR, Reading, readings
+from stats.reasons import REASONS, WARNED
 from stats.results import Decision, Finding, Outcome, Result, Srm
 from stats.rows import (
     base_row,
@@ -216,32 +216,9 @@ def _warnings(plan: Plan, read: Sequence[_Read]) -> Iterator[str]:
             if head.withheld == "too_few":
                 codes = ("too_few", *codes)
             for code in codes:
-                if code in WARNINGS:
+                if code in WARNED:
                     said.setdefault(code, {})[one.comparison.metric.name] = None
     for code, names in said.items():
-        yield f"{', '.join(names)}: {WARNINGS[code]}."
+        yield f"{', '.join(names)}: {REASONS[code]}."
     if not plan.settings.planned_segments and any(one.comparison.segment is not None for one in read):
         yield "Segments are for exploration: their p-values are corrected within a dimension only."
-
-
-WARNINGS = {
-    "too_few": "too few conversions for a sequential test, so the headline waits for more",
-    "score_for_few": f"a variant has fewer than {FEW} units with or without a conversion, too few for the "
-    "normal approximation: compared by the score test",
-    "exact_for_few": "fewer than 5 conversions are expected in a variant: compared by an exact test",
-    "few_conversions": f"a variant has fewer than {FEW} units with or without a conversion: interval and "
-    "p-value are doubtful",
-    "unequal_arms": "the variants are of very different size for what was observed: errors fall mostly on "
-    "one side",
-    "heavy_tail": "few large values decide for variants of this size, so errors fall mostly on one side; cap "
-    "the metric, or wait for more units",
-    "small_sample": "too few units for this kind of metric: intervals may be too short",
-    "few_clusters": "too few clusters in a variant: intervals are too short",
-    "few_units_for_adjustment": "fewer than 30 units per covariate in a variant: the adjusted interval is "
-    "too short",
-    "few_beyond_quantile": "few values lie beyond the quantile for variants of this size: its error is not "
-    "well known",
-    "covariate_constant": "the covariate does not vary, so nothing could be adjusted",
-    "strata_incomplete": "some units are in no stratum, so nothing could be adjusted",
-    "constant_arm": "every unit of one variant has the same value, so its variance is not known",
-}

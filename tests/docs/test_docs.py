@@ -11,9 +11,9 @@ from typer.core import TyperCommand, TyperGroup
 from assignments.model import Experiment, MetricRoles, Phase
 from metrics.load import KINDS
 from metrics.model import Metric
-from reports.words import REASONS
 from stats.choices import Method
 from stats.plan import Settings
+from stats.reasons import REASONS
 from stats.results import Result, Status, Verdict
 from tests.support import ROOT
 from workspace.config import Source, WorkspaceTable
