@@ -27,6 +27,7 @@ from metrics.results import (
     Reading,
     count_latest,
     finding_rows,
+    fresh_results,
     latest_of,
     revise,
 )
@@ -283,23 +284,15 @@ def _overwrite(con: duckdb.DuckDBPyConnection, lake: Lake, rows: Sequence[Result
     """Put the days of these rows in the place of what was recorded of them, in one commit."""
     if not rows:
         return
-    data = [
-        msgspec.structs.asdict(row) | {"status": row.status.value, "reasons": list(row.reasons)}
-        for row in rows
-    ]
-    con.register("fresh_declared", pl.DataFrame(data, infer_schema_length=None))
-    fresh = ", ".join(
-        f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in TABLES["results"].columns
-    )
-    lake.overwrite(
-        con,
-        "results",
-        f"SELECT {COLUMNS} FROM results SEMI JOIN fresh_declared USING (experiment) "
-        "ANTI JOIN fresh_declared USING (experiment, iteration, as_of) UNION ALL BY NAME "
-        f"SELECT {fresh} FROM fresh_declared ORDER BY experiment, iteration, {ORDER}",
-        partition={"experiment": sorted({row.experiment for row in rows})},
-    )
-    con.unregister("fresh_declared")
+    with fresh_results(con, rows) as fresh:
+        lake.overwrite(
+            con,
+            "results",
+            f"SELECT {COLUMNS} FROM results SEMI JOIN fresh_results USING (experiment) "
+            "ANTI JOIN fresh_results USING (experiment, iteration, as_of) UNION ALL BY NAME "
+            f"{fresh} ORDER BY experiment, iteration, {ORDER}",
+            partition={"experiment": sorted({row.experiment for row in rows})},
+        )
 
 
 def _overwrite_findings(

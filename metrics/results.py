@@ -7,7 +7,8 @@ which stands beside the old (DESIGN 5). A second run over the same moments recor
 import dataclasses
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import duckdb
 import msgspec
@@ -242,25 +243,33 @@ def _overwrite(
     end: dt.date,
 ) -> None:
     """Put these days in the place of what was recorded of them; all others up to `end` stay."""
+    with fresh_results(con, [row for rows in days.values() for row in rows]) as fresh:
+        lake.overwrite(
+            con,
+            "results",
+            f"SELECT {COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
+            f"AND (as_of > $end OR as_of IN (SELECT as_of FROM fresh_results))) UNION ALL BY NAME "
+            f"{fresh} ORDER BY iteration, {ORDER}",
+            params={"experiment": experiment.key, "iteration": experiment.iteration, "end": end},
+            partition={"experiment": experiment.key},
+        )
+
+
+@contextmanager
+def fresh_results(con: duckdb.DuckDBPyConnection, rows: Sequence[Result]) -> Iterator[str]:
+    """The rows as the view `fresh_results`, and what reads it in the types of the lake's table."""
     data = [
         msgspec.structs.asdict(row) | {"status": row.status.value, "reasons": list(row.reasons)}
-        for rows in days.values()
         for row in rows
     ]
     con.register("fresh_results", pl.DataFrame(data, infer_schema_length=None))
-    fresh = ", ".join(
+    typed = ", ".join(
         f'CAST("{column.name}" AS {column.type}) AS "{column.name}"' for column in TABLES["results"].columns
     )
-    lake.overwrite(
-        con,
-        "results",
-        f"SELECT {COLUMNS} FROM results WHERE experiment = $experiment AND NOT (iteration = $iteration "
-        f"AND (as_of > $end OR as_of IN (SELECT as_of FROM fresh_results))) UNION ALL BY NAME "
-        f"SELECT {fresh} FROM fresh_results ORDER BY iteration, {ORDER}",
-        params={"experiment": experiment.key, "iteration": experiment.iteration, "end": end},
-        partition={"experiment": experiment.key},
-    )
-    con.unregister("fresh_results")
+    try:
+        yield f"SELECT {typed} FROM fresh_results"
+    finally:
+        con.unregister("fresh_results")
 
 
 def _record_findings(

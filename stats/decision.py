@@ -6,7 +6,7 @@ to be within it (non-inferiority, one-sided at alpha / 2). It is rolled back whe
 guardrail is significantly worse: for a guardrail with a margin, worse than the margin allows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -61,7 +61,8 @@ def decide(
         )
     if srm.observed and not any(srm.observed.values()):
         return _without_result(plan, [], ended=ended, why="no unit has been seen yet")
-    found = [_variant(plan, variant, results) for variant in plan.variants if variant != plan.control]
+    rows = _by_comparison(plan, results)
+    found = [_variant(plan, variant, rows) for variant in plan.variants if variant != plan.control]
     shipping = [variant for variant in found if variant.verdict is Verdict.SHIP]
     if shipping:
         return _ship(plan, max(shipping, key=lambda variant: variant.best_lift), found, srm)
@@ -79,10 +80,19 @@ def _broken_split(srm: Srm) -> list[str]:
     return [f"sample ratio mismatch, p = {srm.p_value:.2g}: {seen}"]
 
 
-def _variant(plan: Plan, variant: str, results: Sequence[Result]) -> _Variant:
+def _by_comparison(plan: Plan, results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """The rows over everyone, against the control, by metric and variant."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for row in results:
+        if row.segment is None and row.baseline == plan.control:
+            found.setdefault((row.metric, row.variant), []).append(row)
+    return found
+
+
+def _variant(plan: Plan, variant: str, results: Mapping[tuple[str, str], Sequence[Result]]) -> _Variant:
     found = _Variant(name=variant, better=[], worse=[], open=[])
     for metric in plan.metrics:
-        rows = _rows(plan, metric, variant, results)
+        rows = _rows(results.get((metric.name, variant), ()))
         if rows is None:
             continue
         if metric.role == "primary":
@@ -92,12 +102,7 @@ def _variant(plan: Plan, variant: str, results: Sequence[Result]) -> _Variant:
     return found
 
 
-def _rows(plan: Plan, metric: MetricPlan, variant: str, results: Sequence[Result]) -> _Rows | None:
-    own = [
-        row
-        for row in results
-        if (row.metric, row.variant, row.baseline, row.segment) == (metric.name, variant, plan.control, None)
-    ]
+def _rows(own: Sequence[Result]) -> _Rows | None:
     heads = {row.scale: row for row in own if row.headline}
     if "absolute" not in heads:
         return None

@@ -114,8 +114,9 @@ def result_findings(
     daily: Mapping[tuple[str, str], DailyCell],
 ) -> Iterator[Finding]:
     """What reads the outcomes: only where significance may be read."""
+    segments = _by_segment(comparisons)
     for comparison in _overall(comparisons):
-        yield from _between_segments(plan, comparison, comparisons)
+        yield from _between_segments(plan, comparison, segments.get(_key(comparison), {}))
         yield from _influence(plan, comparison)
         yield from _by_day(plan, comparison, daily)
         yield from _practically_equal(plan, comparison)
@@ -124,17 +125,26 @@ def result_findings(
             yield from _best(plan, metric, comparisons)
 
 
-def _between_segments(
-    plan: Plan, comparison: Comparison, comparisons: Sequence[Comparison]
-) -> Iterator[Finding]:
+_Key: TypeAlias = tuple[str, str, str]  # metric, variant, baseline
+_Dimensions: TypeAlias = Mapping[str, Sequence[Comparison]]
+
+
+def _key(comparison: Comparison) -> _Key:
+    return comparison.metric.name, comparison.variant, comparison.baseline
+
+
+def _by_segment(comparisons: Sequence[Comparison]) -> dict[_Key, dict[str, list[Comparison]]]:
+    """The comparisons within segments, by whose they are and by dimension; quantiles have no moments."""
+    found: dict[_Key, dict[str, list[Comparison]]] = {}
+    for one in comparisons:
+        if one.segment is not None and one.metric.kind != "quantile":
+            dimension = one.segment.partition("=")[0]
+            found.setdefault(_key(one), {}).setdefault(dimension, []).append(one)
+    return found
+
+
+def _between_segments(plan: Plan, comparison: Comparison, dimensions: _Dimensions) -> Iterator[Finding]:
     """Does the effect differ between the segments of a dimension?"""
-    dimensions: dict[str, list[Comparison]] = {}
-    for other in comparisons:
-        same = (other.metric.name, other.variant, other.baseline) == (
-            comparison.metric.name, comparison.variant, comparison.baseline,
-        )  # fmt: skip
-        if same and other.segment is not None and other.metric.kind != "quantile":
-            dimensions.setdefault(other.segment.partition("=")[0], []).append(other)
     for dimension, segments in dimensions.items():
         known = [one for one in segments if not one.problem]
         effects = heterogeneity.differences(

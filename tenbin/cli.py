@@ -256,10 +256,7 @@ def _analyze_units(file: Path, request: "Request", *, json: bool, report: Path |
         from tenbin.analyze.show import show
 
         show(found, _console())
-        if report is not None:
-            typer.echo(f"Report: {report}")
-    if found.found_wrong:
-        raise typer.Exit(FOUND_WRONG)
+    _close(report if not json else None, found_wrong=found.found_wrong)
 
 
 def _analyze_moments(file: Path, request: "Request", *, json: bool, report: Path | None) -> None:
@@ -279,9 +276,14 @@ def _analyze_moments(file: Path, request: "Request", *, json: bool, report: Path
         from tenbin.moments.show import show
 
         show(found, _console())
-        if report is not None:
-            typer.echo(f"Report: {report}")
-    if found.found_wrong:
+    _close(report if not json else None, found_wrong=found.found_wrong)
+
+
+def _close(report: Path | None, *, found_wrong: bool) -> None:
+    """Say where the page is, and end with what the readout means for whoever called."""
+    if report is not None:
+        typer.echo(f"Report: {report}")
+    if found_wrong:
         raise typer.Exit(FOUND_WRONG)
 
 

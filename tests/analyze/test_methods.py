@@ -229,7 +229,7 @@ def test_few_groups_are_a_warning(analyze, frame, tmp_path):
     few.to_parquet(tmp_path / "few.parquet")
     found = analyze(tmp_path / "few.parquet", "--mean", "y", "--cluster", "group", "--clusters", "delta")
     assert "few_clusters" in found.row("y")["reasons"]
-    assert any(text.startswith("y: too few clusters in a variant") for text in found.json["warnings"])
+    assert any(text.startswith("y: too few clusters in an arm") for text in found.json["warnings"])
 
 
 def test_strata_are_compared_within_and_put_together(analyze, frame, path):
