@@ -27,7 +27,7 @@ from metrics.model import MetricsError, metrics_of
 from stats.analysis import Analysis, analyse
 from stats.findings import Places
 from stats.looks import Taken
-from stats.plan import NEEDS_UNITS, AnyCell, Cell
+from stats.plan import NEEDS_UNITS, AnyCell, Cell, Plan
 from stats.results import Decision, Finding, Outcome, Result
 
 COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
@@ -78,25 +78,28 @@ def refresh_results(
     findings = experiment_findings(con, engine, experiment, last)
     failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
     enrolment = engine.enrolment(con, experiment)
-    days[last] += [
-        *unit_cells(con, plan, last, [cell for cell in days[last] if isinstance(cell, Cell)]),
-        *daily_cells(con, plan, engine.metrics, enrolment, last),
-    ]
+    end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
+    readable = experiment.horizon == "anytime" or last >= end  # else what they say is withheld
+    if readable or NEEDS_UNITS & set(experiment.analysis.methods):
+        known = [cell for cell in days[last] if isinstance(cell, Cell)]
+        days[last] += unit_cells(con, plan, last, known)
+    if readable:
+        days[last] += daily_cells(con, plan, engine.metrics, enrolment, last)
+    asked = plan_of(experiment, engine.metrics)
     readings = [
         _read_day(
-            engine,
-            experiment,
+            asked,
             as_of,
             cells,
+            ended=as_of >= end,
+            provisional=is_provisional(as_of, engine.workspace, now),
             counts=enrolment.counts(as_of),
-            now=now,
             failed_checks=failed if as_of == last else (),
             places=places(con, plan, enrolment, last) if as_of == last else None,
             taken=taken,
         )
         for as_of, cells in days.items()
     ]
-    end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
     written, revised = _record(con, engine.lake, experiment, readings, end)
     analysis = readings[-1].analysis
     _record_findings(con, engine.lake, experiment, last, finding_rows(findings, analysis))
@@ -104,26 +107,24 @@ def refresh_results(
 
 
 def _read_day(
-    engine: Engine,
-    experiment: Experiment,
+    plan: Plan,
     as_of: dt.date,
     cells: Sequence[AnyCell],
     *,
+    ended: bool,
+    provisional: bool,
     counts: Mapping[str, int],
-    now: dt.datetime,
     failed_checks: Sequence[str],
     places: Places | None,
     taken: Sequence[Taken],
 ) -> Reading:
     """The statistics of one as-of day."""
-    end = planned_end(experiment, engine.metrics, engine.workspace)
-    provisional = is_provisional(as_of, engine.workspace, now)
     analysis = analyse(
-        plan_of(experiment, engine.metrics),
+        plan,
         cells,
         counts=counts,
         as_of=as_of,
-        ended=end is not None and as_of >= end,
+        ended=ended,
         provisional=provisional,
         failed_checks=failed_checks,
         places=places,
