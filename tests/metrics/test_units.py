@@ -90,7 +90,7 @@ EVENTS = st.lists(
 AMOUNTS = {
     '{"country": "JP", "amount": 12.5}': Decimal("12.5"),
     '{"country": "JP", "amount": "3.25"}': Decimal("3.25"),
-    '{"country": "JP", "amount": "much"}': Decimal(0),
+    '{"country": "US", "amount": 7}': Decimal(7),
 }
 
 
@@ -126,7 +126,7 @@ def between(exposed, at, begin, end, zone):
 def happened(event, part):
     if event["event"] != part.event or event["environment"] != "production":
         return False
-    if part.where is not None and event["properties"] not in AMOUNTS:
+    if part.where is not None and '"JP"' not in event["properties"]:
         return False
     return part.currency is None or event["currency"] in (part.currency, None)
 
