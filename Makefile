@@ -68,16 +68,17 @@ $(BIN)/uv:
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.txt
 
-# Stamps, so that an unchanged lock installs nothing; dev includes app.
+# Stamps, so that an unchanged lock installs nothing; dev includes app. Bytecode is written once, here: machines
+# that forbid writing it later would compile two thousand modules for every command.
 $(VENV)/app: $(BIN)/uv requirements.lock pyproject.toml sdk/pyproject.toml
 	@echo "Installing the application …"
-	@[ -f $(VENV)/dev ] || $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	@[ -f $(VENV)/dev ] || $(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements.lock
 	@$(MAKE) --no-print-directory editable
 	@touch $@
 
 $(VENV)/dev: $(BIN)/uv requirements-dev.lock pyproject.toml sdk/pyproject.toml
 	@echo "Installing the application and its test tools …"
-	@$(BIN)/uv pip sync --quiet --require-hashes requirements-dev.lock
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements-dev.lock
 	@$(MAKE) --no-print-directory editable
 	@touch $@ $(VENV)/app
 
