@@ -1,13 +1,20 @@
 """What many tests share: workspaces that were really run (once per session and process), and vectors."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import ROOT, environment, globox_workspace, tenbin
+
+# What must pass on every change draws the same examples every time; the long run goes on looking for others.
+hypothesis.settings.register_profile("same", derandomize=True, database=None)
+if not os.environ.get("TENBIN_TEST_FULL"):
+    hypothesis.settings.load_profile("same")
 
 HASH_VECTORS = ROOT.parent / "shared" / "hash_vectors.json"
 

@@ -14,7 +14,7 @@ from tests.support import globox_workspace, tenbin
 
 FULL = "TENBIN_TEST_FULL" in os.environ
 DISK_BYTES = 16 << 20
-STEPS = 60 if FULL else 8
+STEPS = 60 if FULL else 4
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_command_ends_with_that_sentence_and_code_2(tmp_path, mount, free_kb
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [0, 100, 1_000, 2_000, 3_000, 4_000])
+@pytest.mark.parametrize("limit", [0, 100, 1_000, 2_000, 3_000, 4_000] if FULL else [100, 3_000])
 def test_a_limit_on_the_size_of_files_is_one_sentence_too(case, tmp_path, limit):
     shop = case.copy(tmp_path / "店")
     code, said = processes.run(_ingest_with_small_files, shop.root, limit)

@@ -11,7 +11,7 @@ from tests.faults import processes
 from tests.lake.support import CONTENT
 
 FULL = "TENBIN_TEST_FULL" in os.environ
-RANDOM_KILLS = 60 if FULL else 6
+RANDOM_KILLS = 60 if FULL else 2
 
 
 def test_the_steps_that_are_killed_are_all_that_there_are(case):

@@ -222,9 +222,9 @@ def test_peeking_at_a_fixed_horizon_finds_twice_what_is_there_and_a_sequence_doe
 
 
 def asos_analyses(frame: pl.DataFrame, horizon: str) -> Iterator[tuple[Sequence[int], Analysis]]:
-    """Every experiment at every checkpoint, as the pipeline would ask; with the numbers of its rows."""
+    """Every experiment at one of `EVERY` checkpoints, as the pipeline would ask; the numbers of its rows."""
     keyed = frame.with_row_index("place").partition_by("experiment_id", "time_since_start")
-    for looks in keyed:
+    for looks in keyed[::EVERY]:
         rows = list(looks.iter_rows(named=True))
         control = {row["metric_id"]: row for row in rows}
         cells = [asos_cell(row, "c", "control") for row in control.values()]
@@ -263,9 +263,11 @@ def test_every_checkpoint_through_the_analysis(
         rows += found.results
     check_every_row(rows)
     heads = [row for row in rows if row.headline and row.scale == "absolute"]
-    assert len(heads) == len(places) == len(set(places)) == 24_153
+    assert len(heads) == len(places) == len(set(places)) > 24_153 / (EVERY + 1)
     undefined = Counter(row.reasons for row in heads if row.status is Status.UNDEFINED)
-    assert undefined == {("not_finite",): 779, ("no_units",): 8}
+    if EVERY == 1:
+        assert len(heads) == 24_153
+        assert undefined == {("not_finite",): 779, ("no_units",): 8}
     expected = {"fixed": welch, "anytime": student_sequence}[horizon]
     same(numbers(heads, "p_value"), expected.p[places])
     same(np.isnan(numbers(heads, "p_value")), [row.status is Status.UNDEFINED for row in heads])
