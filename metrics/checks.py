@@ -12,10 +12,9 @@ import msgspec
 from sqlglot import exp
 
 from assignments.model import Experiment
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.sql import health
 from metrics.sql.exposures import RECORDS
-from metrics.sql.tree import render
 from stats.results import Finding, Outcome
 from stats.srm import sample_ratio
 
@@ -89,8 +88,8 @@ def quarantine_behind(con: Connection, engine: Engine, experiment: Experiment, _
     plan = engine.plan(experiment)
     records = RECORDS[experiment.population]
     read = {
-        records: _strangers(con, health.sources_of_records(experiment)),
-        "events": _strangers(con, health.sources_of_events(plan)),
+        records: _strangers(con, engine, health.sources_of_records(experiment)),
+        "events": _strangers(con, engine, health.sources_of_events(plan)),
     }
     return _quarantine(
         [item for item in _sources(con) if item.kind in read and item.source not in read[item.kind]]
@@ -100,15 +99,15 @@ def quarantine_behind(con: Connection, engine: Engine, experiment: Experiment, _
 def unknown_variant(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units in a variant that the experiment does not have."""
     query = health.unknown_among_units(experiment, engine.workspace.timezone)
-    total, unknown = _two(con, query, as_of)
+    total, unknown = _two(con, engine, query, as_of)
     return _left_out(
         "unknown_variant", unknown, total, "units are in a variant that the definition does not have"
     )
 
 
-def mixed_variants(con: Connection, _engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+def mixed_variants(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Units seen in two variants; they are excluded and counted."""
-    total, mixed = _two(con, health.mixed_among_units(experiment), as_of)
+    total, mixed = _two(con, engine, health.mixed_among_units(experiment), as_of)
     return _left_out("mixed_variants", mixed, total, "units were seen in more than one variant")
 
 
@@ -122,7 +121,7 @@ def assignment_rederived(con: Connection, engine: Engine, experiment: Experiment
             message="the units were assigned elsewhere, so their variants can't be derived again",
         )
     query = health.rederived_among_units(experiment, engine.workspace.timezone)
-    total, other = _two(con, query, as_of)
+    total, other = _two(con, engine, query, as_of)
     share = _share(other, total)
     return Finding(
         name=name,
@@ -140,7 +139,7 @@ def exposure_before_outcome(
     Outcomes shortly before exposure (an hour; the day before at day precision) should not outnumber those
     shortly after it: where they do, the exposure was probably logged after what it should have caused.
     """
-    before, after = _two(con, health.outcomes_around_exposure(engine.plan(experiment)), as_of)
+    before, after = _two(con, engine, health.outcomes_around_exposure(engine.plan(experiment)), as_of)
     return Finding(
         name="exposure_before_outcome",
         status=Outcome.WARNING if before >= OUTCOMES_MIN and before > after else Outcome.PASSED,
@@ -226,11 +225,11 @@ def _sources(con: Connection) -> list[_Source]:
     return [_Source(*row) for row in found]
 
 
-def _strangers(con: Connection, query: exp.Query) -> set[str]:
+def _strangers(con: Connection, engine: Engine, query: exp.Query) -> set[str]:
     """The sources that have rows, but none for the experiment."""
-    return {source for source, is_read in con.execute(render(query)).fetchall() if not is_read}
+    return {source for source, is_read in engine.rows(con, query) if not is_read}
 
 
-def _two(con: Connection, query: exp.Query, as_of: dt.date) -> tuple[int, int]:
-    first, second = con.execute(render(query), {"as_of": as_of}).fetchall()[0]
+def _two(con: Connection, engine: Engine, query: exp.Query, as_of: dt.date) -> tuple[int, int]:
+    first, second = engine.rows(con, query, {"as_of": as_of})[0]
     return first, second

@@ -14,7 +14,7 @@ import polars as pl
 
 from assignments.model import Experiment
 from metrics.analysis import last_closed_day, mature_day, plan_of, planned_end
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.model import MetricsError, metrics_of
 from stats.analysis import evidence, mature_units
 from stats.contrasts import Contrast

@@ -19,7 +19,7 @@ from lake import Lake
 from lake.tables import TABLES
 from metrics.analysis import is_provisional, plan_of, planned_end
 from metrics.checks import experiment_findings
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.evidence import moments_of
 from metrics.inputs import daily_cells, places, unit_cells
 from metrics.looks import take_looks

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import duckdb
 
 from assignments.model import Experiment
+from metrics.engines.runner import Runner, Statement
 from metrics.model import VALUED, Metric, MetricsError, Part, metrics_of
 from metrics.sql import health
 from metrics.sql.conditions import PROPERTIES
@@ -53,7 +54,7 @@ def validate(
             _check_numbers(con, part, where)
 
 
-def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, plan: UnitPlan, until: dt.date) -> None:
+def refuse_mixed_currencies(runner: Runner, plan: UnitPlan, until: dt.date) -> None:
     """Stop before an experiment's money of different currencies is added up.
 
     Only rows of its own units and windows concern it; the table of its enrolled units must be there.
@@ -68,7 +69,7 @@ def refuse_mixed_currencies(con: duckdb.DuckDBPyConnection, plan: UnitPlan, unti
             if not is_money or part.currency is not None:
                 continue
             query = health.currencies(plan, [slot for slot in plan.slots if slot.measure == measure])
-            found = [currency for currency, _ in con.execute(render(query), {"until": until}).fetchall()]
+            found = [currency for currency, _ in runner.rows(Statement(query), {"until": until})]
             if len(found) > 1:
                 shown = ", ".join(found[:_SHOWN_CURRENCIES])
                 raise MetricsError(

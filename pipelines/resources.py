@@ -16,7 +16,7 @@ from lake import Lake, open_lake
 from lake.locks import lock
 from metrics import load_metrics
 from metrics.analysis import as_of_days
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.model import Metric
 from workspace import UserError, Workspace, load_workspace
 

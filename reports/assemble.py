@@ -13,7 +13,7 @@ from assignments.model import Experiment
 from assignments.toml import experiment_to_toml
 from metrics import evidence, metric_to_toml
 from metrics.analysis import plan_of, planned_end
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.looks import boundary_of, looks_of, next_day
 from metrics.registry import fingerprint_of
 from reports.readout import (

@@ -72,7 +72,7 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
     from assignments import load_experiments
     from lake import open_lake
     from metrics import load_metrics
-    from metrics.engines.duckdb import Engine
+    from metrics.engines.engine import Engine
     from reports.assemble import write_index, write_report
 
     experiments = load_experiments(workspace)

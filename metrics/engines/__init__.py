@@ -1,1 +1,6 @@
-"""Engines: what runs the compiled SQL. An engine knows a connection; the tables are the lake's."""
+"""Engines: one order of work, run by DuckDB or by Spark over the same tables.
+
+engine      what is made from what, in which order, with which stamps
+runner      what an engine asks of whatever runs its statements
+duckdb      in this process
+"""

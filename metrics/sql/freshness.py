@@ -14,10 +14,11 @@ from typing import Any
 
 from sqlglot import exp
 
+from lake.tables import Column
 from metrics.model import METHOD_VERSION, Measure
 from metrics.sql.partials import chosen_days, unit_days
 from metrics.sql.plan import UnitPlan
-from metrics.sql.tree import CHECKSUM, build, column, fill_list, function, union_all
+from metrics.sql.tree import CHECKSUM, build, column, expression, fill_list, function, literal, union_all
 
 _PREFIX = "stamp@"
 
@@ -102,6 +103,16 @@ def inputs_by_day(plan: UnitPlan) -> exp.Query:
     )
     fill_list(attributes, "attributes", experiment.segments.from_units)
     return union_all([partials, *units, *([attributes] if experiment.segments.from_units else [])])
+
+
+def content(table: str, columns: Sequence[Column], experiment: str | None = None) -> exp.Select:
+    """How many rows a table has (of one experiment), and a number that changes with what is in them."""
+    typed = (expression(f"CAST($name AS {each.type})", name=column(each.name)) for each in columns)
+    query = build(
+        "SELECT COUNT(*) AS n, SUM(CAST($checksum AS DECIMAL(38, 0))) AS state",
+        checksum=function(CHECKSUM, *typed),
+    ).from_(exp.to_table(table))
+    return query if experiment is None else query.where(column("experiment").eq(literal(experiment)))
 
 
 def stamps(

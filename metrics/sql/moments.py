@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from metrics.sql.plan import MetricColumns, UnitPlan
 from metrics.sql.tree import QUANTILE, alias, build, column, expression, fill, function, literal
-from metrics.sql.units import UNITS, segment_column
+from metrics.sql.units import ENROLLED, UNITS, segment_column
 
 LIMB = 10**13
 MAX_SEGMENT_VALUES = 50
@@ -47,6 +47,15 @@ def grouped_sums(plan: UnitPlan, *, crowded: Sequence[int] = (), limbs: bool = F
     if capped:
         query = query.with_("caps", as_=_caps(capped), copy=False)
     return query.with_("capped", as_=_capped(plan), copy=False)
+
+
+def segment_sizes(plan: UnitPlan) -> exp.Select:
+    """How many values each dimension has, in the order of `plan.segments`; one row."""
+    counts = [
+        expression("COUNT(DISTINCT $name)", name=column(segment_column(number)))
+        for number in range(len(plan.segments))
+    ]
+    return exp.select(*counts).from_(ENROLLED)
 
 
 def sum_columns(planned: MetricColumns, *, limbs: bool = False) -> list[tuple[str, ...]]:

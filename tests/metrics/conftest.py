@@ -9,7 +9,7 @@ import pytest
 
 from assignments.model import Experiment, Guardrail, MetricRoles, Phase, Segments
 from lake.tables import TABLES
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from workspace import Config, Workspace
 from workspace.config import WorkspaceTable
 

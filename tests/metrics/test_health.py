@@ -7,7 +7,7 @@ import pytest
 from assignments.model import Bucketing, Phase
 from metrics import checks
 from metrics.checks import Outcome
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.model import Metric, MetricsError, Part
 from metrics.validate import validate
 from tenbin_sdk.hashing import shard

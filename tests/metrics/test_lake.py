@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from lake import open_lake
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.model import Metric
 from workspace import load_workspace
 

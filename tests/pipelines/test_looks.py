@@ -17,7 +17,7 @@ from lake.ingest import ingest
 from lake.lake import Lake
 from metrics import load_metrics
 from metrics.analysis import as_of_days
-from metrics.engines.duckdb import Engine
+from metrics.engines.engine import Engine
 from metrics.looks import due_days
 from metrics.model import MetricsError
 from metrics.results import refresh_results
