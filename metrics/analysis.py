@@ -20,6 +20,7 @@ _ESTIMAND: dict[str, Kind] = {
     "count": "mean",
     "engagement": "mean",
     "ratio": "ratio",
+    "retention": "proportion",
 }
 
 

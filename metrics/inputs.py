@@ -114,7 +114,7 @@ def daily_cells(
         metric = used[name]
         in_window = MOST_DAYS if metric.window_s is None else metric.window_s // DAY_S
         days = min(followed, in_window)
-        if len(metric.parts) == 1 and days >= 2:  # noqa: PLR2004 - a slope
+        if metric.has_days and days >= 2:  # noqa: PLR2004 - a slope
             yield from _of_metric(con, plan, metric, as_of, days)
 
 

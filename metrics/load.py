@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import tomli_w
 
-from metrics.model import VALUED, Metric, MetricsError, Part
+from metrics.model import SHARES, VALUED, Metric, MetricsError, Part
 from metrics.sql.conditions import check_fields
 from tenbin_sdk.conditions import parse
 from tenbin_sdk.errors import ConditionError
 from workspace import Workspace, convert, read_toml, seconds
 
-KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio")
-LATER_KINDS = ("retention", "quantile", "funnel")
+KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio", "retention")
+LATER_KINDS = ("quantile", "funnel")
 MAX_NAME = 200
 MIN_CAP_QUANTILE = 0.5
 DAY_S = 86_400
@@ -119,6 +119,8 @@ def _check_metric(metric: Metric, where: str) -> None:
                 f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
             )
     _check_duration(metric.window, f'{where}: key "window"')
+    _check_after(metric, where)
+    _check_first(metric, where)
     _check_days(metric.covariate, f'{where}: key "covariate"')
     for number, part in enumerate(metric.covariates, start=1):
         at = f"{where}: covariates, entry {number}"
@@ -132,13 +134,41 @@ def _check_metric(metric: Metric, where: str) -> None:
         )
 
 
-def _check_ratio(metric: Metric, where: str) -> None:
-    for key in ("event", "where", "value", "currency"):
-        if getattr(metric, key) is not None:
+def _check_after(metric: Metric, where: str) -> None:
+    """A retention lies between two times after exposure; other kinds begin with exposure."""
+    if metric.kind != "retention":
+        if metric.after is not None:
             raise MetricsError(
-                f'{where}: key "{key}" of a ratio belongs into "numerator" or "denominator", as in '
-                'numerator = { kind = "count", event = "click" }'
+                f'{where}: key "after" belongs to kind "retention", and kind is "{metric.kind}"'
             )
+        return
+    for key in ("after", "window"):
+        if getattr(metric, key) is None:
+            raise MetricsError(
+                f'{where}: key "{key}" is missing; a retention says from when and until when after first '
+                'exposure a unit must be active, as in after = "1d" and window = "8d" for days 1 to 7'
+            )
+    _check_duration(metric.after, f'{where}: key "after"')
+    if metric.after_s >= (metric.window_s or 0):
+        raise MetricsError(
+            f'{where}: key "after" is "{metric.after}", and the window is over at "{metric.window}" after '
+            "first exposure; both count from there, so that it must begin before it ends"
+        )
+
+
+def _check_first(metric: Metric, where: str) -> None:
+    if metric.first is not None and metric.kind != "conversion":
+        raise MetricsError(f'{where}: key "first" belongs to kind "conversion", and kind is "{metric.kind}"')
+    _check_days(metric.first, f'{where}: key "first"')
+
+
+def _check_ratio(metric: Metric, where: str) -> None:
+    said = [key for key in ("event", "where", "value", "currency") if getattr(metric, key) is not None]
+    for key in (*said, *(["at_least"] if metric.at_least != 1 else [])):
+        raise MetricsError(
+            f'{where}: key "{key}" of a ratio belongs into "numerator" or "denominator", as in '
+            'numerator = { kind = "count", event = "click" }'
+        )
     for key in ("numerator", "denominator"):
         part: Part | None = getattr(metric, key)
         if part is None:
@@ -159,6 +189,11 @@ def _check_part(part: Part, where: str) -> None:
         key = "value" if part.value is not None else "currency"
         raise MetricsError(
             f'{where}: key "{key}" belongs to kind "revenue" or "sum", and kind is "{part.kind}"'
+        )
+    if part.at_least < 1 or (part.at_least != 1 and part.kind != "conversion"):
+        raise MetricsError(
+            f'{where}: key "at_least" is {part.at_least}; it is the number of events that makes a conversion '
+            "or retention, from 1 on, and belongs to those kinds only"
         )
     if part.where is not None:
         _check_condition(part.where, f'{where}: key "where"')
@@ -203,7 +238,7 @@ def _check_winsorize(metric: Metric, where: str) -> None:
             f'{where}: key "winsorize" is {quantile}; write the quantile above which values are capped, '
             f"at least {MIN_CAP_QUANTILE} and below 1, as in 0.999"
         )
-    if metric.kind in ("conversion", "ratio"):
+    if metric.kind == "ratio" or metric.kind in SHARES:
         raise MetricsError(
             f'{where}: key "winsorize" does not apply to kind "{metric.kind}"; it caps revenue, sum, '
             "count and engagement"

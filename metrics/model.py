@@ -19,14 +19,16 @@ from workspace import UserError, seconds, suggest
 # names of the stored partials change with it, so that everything is computed anew.
 METHOD_VERSION = 2
 
-Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio"]
+Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio", "retention"]
 PartKind = Literal["conversion", "revenue", "sum", "count", "engagement"]
 Direction = Literal["increase", "decrease"]
 Engagement = Literal["events", "active_days"]
-Aggregate = Literal["any", "events", "active_days", "total"]
+Aggregate = Literal["any", "at_least", "events", "active_days", "total"]
 
 # Kinds with a value per event; the others only count events.
 VALUED: frozenset[str] = frozenset({"revenue", "sum"})
+# Kinds that are 1 or 0 of a unit.
+SHARES: frozenset[str] = frozenset({"conversion", "retention"})
 
 
 class MetricsError(UserError):
@@ -56,6 +58,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     value: str | None = None
     currency: str | None = None
     measure: Engagement = "events"
+    at_least: int = 1  # of a conversion: so many events
 
     @property
     def partial(self) -> Measure:
@@ -72,7 +75,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def aggregate(self) -> Aggregate:
         """How the days of the window become the unit's number."""
         if self.kind == "conversion":
-            return "any"
+            return "any" if self.at_least == 1 else "at_least"
         if self.kind in VALUED:
             return "total"
         return "active_days" if self.kind == "engagement" and self.measure == "active_days" else "events"
@@ -88,8 +91,17 @@ class Before(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return _seconds(self.before)
 
 
+class Term(msgspec.Struct, frozen=True, kw_only=True):
+    """What a unit's number is made from: a part, and the time after first exposure in which it counts."""
+
+    part: Part
+    after_s: int = 0
+    window_s: int | None = None  # the end of that time; None: the as-of day
+    first_s: int | None = None  # it is 0 where an event happened in this long before first exposure
+
+
 class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One metric. Durations stay as written ("7d"); `window_s` and `covariate_s` are in seconds."""
+    """One metric. Durations stay as written ("7d"); properties ending in `_s` are in seconds."""
 
     name: str
     kind: Kind
@@ -98,9 +110,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     value: str | None = None
     currency: str | None = None
     measure: Engagement = "events"
+    at_least: int = 1  # of a conversion or retention: so many events
+    first: str | None = None  # of a conversion: only units without the event in this long before exposure
     numerator: Part | None = None
     denominator: Part | None = None
-    window: str | None = None  # after first exposure; None: until the as-of day
+    after: str | None = None  # of a retention: events count from this long after first exposure on
+    window: str | None = None  # and until this long after it; None: until the as-of day
     winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
     covariate: str | None = None  # the same measure in this long before first exposure
     covariates: tuple[Before, ...] = ()  # other measures before it, beside that one
@@ -117,14 +132,28 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return (self.numerator, self.denominator)
         return (
             Part(
-                kind=self.kind if self.kind != "ratio" else "count",
+                kind=_PART_KINDS[self.kind],
                 event=self.event or "",
                 where=self.where,
                 value=self.value,
                 currency=self.currency,
                 measure=self.measure,
+                at_least=self.at_least,
             ),
         )
+
+    @property
+    def outcomes(self) -> tuple[Term, ...]:
+        """The parts with the time in which they count: a column of the moments each."""
+        return tuple(
+            Term(part=part, after_s=self.after_s, window_s=self.window_s, first_s=self.first_s)
+            for part in self.parts
+        )
+
+    @property
+    def has_days(self) -> bool:
+        """Whether the unit's number is made from a number per day, so that days can be followed."""
+        return len(self.parts) == 1 and self.kind != "retention" and self.at_least == 1 and self.first is None
 
     @property
     def measured(self) -> tuple[Part, ...]:
@@ -134,6 +163,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def window_s(self) -> int | None:
         return None if self.window is None else _seconds(self.window)
+
+    @property
+    def after_s(self) -> int:
+        return 0 if self.after is None else _seconds(self.after)
+
+    @property
+    def first_s(self) -> int | None:
+        return None if self.first is None else _seconds(self.first)
 
     @property
     def covariate_s(self) -> int | None:
@@ -150,7 +187,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def unit(self) -> str | None:
         """What the numbers are in, for people: a currency, "events", "days", "units"; else None."""
-        if self.kind == "conversion":
+        if self.kind in SHARES:
             return "units"
         if self.kind in VALUED:
             return self.currency
@@ -170,7 +207,22 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             for field in msgspec.structs.fields(self)
             if field.name not in words and (value := getattr(self, field.name)) != field.default
         }
-        return _digest({"metric": msgspec.to_builtins(said), "method": METHOD_VERSION})
+        return _digest({"metric": _told(said), "method": METHOD_VERSION})
+
+
+# What the one part of a metric is; those of a ratio say it themselves.
+_PART_KINDS: dict[Kind, PartKind] = {
+    "conversion": "conversion",
+    "retention": "conversion",
+    "revenue": "revenue",
+    "sum": "sum",
+    "count": "count",
+    "engagement": "engagement",
+    "ratio": "count",
+}
+# Keys that parts did not have from the beginning: unsaid, they are no part of a fingerprint.
+_ADDED = {"at_least": 1}
+_PARTS = ("numerator", "denominator", "covariates")
 
 
 def metrics_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, Metric]:
@@ -190,6 +242,20 @@ def metrics_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[st
 
 def _seconds(duration: str) -> int:
     return seconds(duration, where="duration", error=MetricsError)
+
+
+def _told(said: dict[str, Any]) -> dict[str, Any]:
+    """What a definition says, in plain values, as if keys that were added later did not exist unless said."""
+
+    def without(value: object) -> object:
+        if isinstance(value, list | tuple):
+            return [without(one) for one in value]
+        if isinstance(value, dict) and "kind" in value:
+            return {key: one for key, one in value.items() if key not in _ADDED or one != _ADDED[key]}
+        return value
+
+    plain = msgspec.to_builtins(said)
+    return {key: without(value) if key in _PARTS else value for key, value in plain.items()}
 
 
 def _digest(value: object) -> str:

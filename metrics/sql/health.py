@@ -129,9 +129,13 @@ def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
     At day precision: on the day before exposure, and on its day. Bound: `$as_of`.
     """
     primary = set(plan.experiment.metrics.primary)
-    parts = [p.metric.parts[0].partial for p in plan.metrics if p.metric.name in primary]
+    # What a retention counts happens before and after exposure; only the later days are its outcome.
+    metrics = [p.metric for p in plan.metrics if p.metric.name in primary and p.metric.kind != "retention"]
+    parts = [metric.parts[0].partial for metric in metrics]
     unique = {measure.id: measure for measure in parts}
-    outcome = exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values()))
+    outcome = (
+        exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values())) if unique else exp.false()
+    )
     around = build(
         "SELECT e.unit_key, u.exposed_on, MIN(CASE WHEN u.day_precision OR e.day_precision "
         "THEN CASE WHEN $day = u.begins_on - 1 THEN u.exposed_on END "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assignments.model import Experiment
-from metrics.model import VALUED, Aggregate, Measure, Metric, metrics_of
+from metrics.model import VALUED, Aggregate, Measure, Metric, Part, Term, metrics_of
 from metrics.sql.partials import stored_name
 
 DAY_S = 86_400
@@ -18,7 +18,8 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     """A measure over one stretch of a unit's time: a window after its first exposure, or one before it."""
 
     measure: Measure
-    window_s: int | None = None  # after first exposure; None: until the as-of day
+    after_s: int = 0  # when the window begins, counted from first exposure
+    window_s: int | None = None  # when it ends, counted so too; None: on the as-of day
     before_s: int | None = None  # instead: this long before first exposure
 
 
@@ -29,6 +30,8 @@ class UnitColumn(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     aggregate: Aggregate
     scale: int
+    at_least: int = 1  # events, of the aggregate of that name
+    unless: int | None = None  # the slot in which an event makes it 0
 
 
 class MetricColumns(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,11 @@ class UnitPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def windows(self) -> tuple[int, ...]:
         """The lengths, in seconds, of all windows after exposure."""
         return tuple(sorted({slot.window_s for slot in self.slots if slot.window_s is not None}))
+
+    @property
+    def delays(self) -> tuple[int, ...]:
+        """The seconds from exposure to the beginning of all windows that begin later."""
+        return tuple(sorted({slot.after_s for slot in self.slots if slot.after_s}))
 
     @property
     def pre_periods(self) -> tuple[int, ...]:
@@ -99,31 +107,44 @@ def days_of(seconds: int) -> int:
 
 def _columns(metric: Metric, slots: list[Slot]) -> MetricColumns:
     """What each part is after exposure, and what it was before, where that is asked for."""
-    periods: list[tuple[str, dict[str, int | None]]] = [("", {"window_s": metric.window_s})]
-    if metric.covariate_s is not None:
-        periods.append(("__covariate", {"before_s": metric.covariate_s}))
     columns = [
-        UnitColumn(
-            name=f"{metric.name}{period}{suffix}",
-            slot=_slot(slots, Slot(measure=part.partial, **bounds)),
-            aggregate=part.aggregate,
-            scale=MICRO if part.kind in VALUED else 1,
-        )
-        for period, bounds in periods
-        for part, suffix in zip(
-            metric.parts, ("", "_denominator" if period else "__denominator"), strict=False
-        )
+        _after(f"{metric.name}{suffix}", term, slots)
+        for term, suffix in zip(metric.outcomes, ("", "__denominator"), strict=False)
     ]
+    if (before_s := metric.covariate_s) is not None:
+        columns += [
+            _before(f"{metric.name}__covariate{suffix}", part, before_s, slots)
+            for part, suffix in zip(metric.parts, ("", "_denominator"), strict=False)
+        ]
     columns += [
-        UnitColumn(
-            name=f"{metric.name}__covariate_{number}",
-            slot=_slot(slots, Slot(measure=part.partial, before_s=part.before_s)),
-            aggregate=part.aggregate,
-            scale=MICRO if part.kind in VALUED else 1,
-        )
+        _before(f"{metric.name}__covariate_{number}", part, part.before_s, slots)
         for number, part in enumerate(metric.covariates, start=2)
     ]
     return MetricColumns(metric=metric, columns=tuple(columns))
+
+
+def _after(name: str, term: Term, slots: list[Slot]) -> UnitColumn:
+    measure = term.part.partial
+    slot = Slot(measure=measure, after_s=term.after_s, window_s=term.window_s)
+    before = None if term.first_s is None else Slot(measure=measure, before_s=term.first_s)
+    return _column(
+        name, term.part, _slot(slots, slot), unless=None if before is None else _slot(slots, before)
+    )
+
+
+def _before(name: str, part: Part, before_s: int, slots: list[Slot]) -> UnitColumn:
+    return _column(name, part, _slot(slots, Slot(measure=part.partial, before_s=before_s)))
+
+
+def _column(name: str, part: Part, slot: int, *, unless: int | None = None) -> UnitColumn:
+    return UnitColumn(
+        name=name,
+        slot=slot,
+        aggregate=part.aggregate,
+        scale=MICRO if part.kind in VALUED else 1,
+        at_least=part.at_least,
+        unless=unless,
+    )
 
 
 def _slot(slots: list[Slot], slot: Slot) -> int:

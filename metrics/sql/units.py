@@ -55,6 +55,8 @@ def enrolled(plan: UnitPlan) -> exp.Select:
         experiment=experiment.key,
         iteration=experiment.iteration,
     )
+    for after_s in plan.delays:
+        query = query.select(*_delay_columns(plan, after_s), copy=False)
     for window_s in plan.windows:
         query = query.select(*_window_columns(plan, window_s), copy=False)
     for before_s in plan.pre_periods:
@@ -147,15 +149,23 @@ def happened(slot: Slot) -> exp.Expr:
             days=days_of(slot.before_s),
             begin=column(f"before_at_{slot.before_s}", "u"),
         )
+    since_on: exp.Expr = column("begins_on", "u")
+    since_at = column("begins_at", "u")
+    if slot.after_s:
+        since_on = expression("u.begins_on + $days", days=days_of(slot.after_s))
+        since_at = column(f"starts_at_{slot.after_s}", "u")
     if slot.window_s is None:
         return expression(
-            "CASE WHEN e.day_precision THEN e.occurred_on >= u.begins_on "
-            "ELSE e.occurred_at >= u.begins_at END"
+            "CASE WHEN e.day_precision THEN e.occurred_on >= $on ELSE e.occurred_at >= $at END",
+            on=since_on,
+            at=since_at,
         )
     return expression(
         "CASE WHEN e.day_precision "
-        "THEN e.occurred_on >= u.begins_on AND e.occurred_on < u.begins_on + $days "
-        "ELSE e.occurred_at >= u.begins_at AND e.occurred_at < $end END",
+        "THEN e.occurred_on >= $on AND e.occurred_on < u.begins_on + $days "
+        "ELSE e.occurred_at >= $at AND e.occurred_at < $end END",
+        on=since_on,
+        at=since_at,
         days=days_of(slot.window_s),
         end=column(f"ends_at_{slot.window_s}", "u"),
     )
@@ -237,6 +247,19 @@ def _window_columns(plan: UnitPlan, window_s: int) -> list[exp.Expr]:
     ]
 
 
+def _delay_columns(plan: UnitPlan, after_s: int) -> list[exp.Expr]:
+    """When a window begins that begins later, its first day, and the first day that counts whole."""
+    start = _at(plan, "f.exposed_at + $length", days_of(after_s), _seconds(after_s))
+    starts_on = expression("$day + $days", day=_begins_on(plan), days=days_of(after_s))
+    first = expression("LEAST($starts_on, CAST($start AS DATE))", starts_on=starts_on, start=start)
+    whole = expression("GREATEST($starts_on, $whole)", starts_on=starts_on, whole=_first_whole_day(start))
+    return [
+        alias(start, f"starts_at_{after_s}"),
+        alias(first, f"starts_from_{after_s}"),
+        alias(whole, f"starts_whole_{after_s}"),
+    ]
+
+
 def _before_columns(plan: UnitPlan, before_s: int) -> list[exp.Expr]:
     """When a period before exposure begins, its first day, and the first day that counts whole."""
     begin = _at(plan, "f.exposed_at - $length", -days_of(before_s), _seconds(before_s))
@@ -295,14 +318,16 @@ def _inside(slot: Slot) -> exp.Expr:
     if slot.before_s is not None:
         begin = column(f"before_from_{slot.before_s}", "u")
         return expression("d.occurred_on < u.counts_from AND d.occurred_on >= $begin", begin=begin)
+    begin = column(f"starts_whole_{slot.after_s}" if slot.after_s else "whole_from", "u")
     if slot.window_s is None:
-        return expression("d.occurred_on >= u.whole_from")
+        return expression("d.occurred_on >= $begin", begin=begin)
     end = column(f"whole_until_{slot.window_s}", "u")
-    return expression("d.occurred_on >= u.whole_from AND d.occurred_on < $end", end=end)
+    return expression("d.occurred_on >= $begin AND d.occurred_on < $end", begin=begin, end=end)
 
 
 def _boundary(plan: UnitPlan) -> exp.Select:
     boundaries = [_EXPOSURE_DAYS]
+    boundaries += [_start_days(after_s) for after_s in plan.delays]
     boundaries += [_end_days(window_s) for window_s in plan.windows]
     boundaries += [_days_before(before_s) for before_s in plan.pre_periods]
     query = build(
@@ -334,12 +359,19 @@ def _own_boundary(slot: Slot) -> exp.Expr:
     """Whether the event's day is one of which a part may lie in the slot: it is not in `_inside`."""
     if slot.before_s is not None:
         return exp.or_(_EXPOSURE_DAYS, _days_before(slot.before_s))
-    if slot.window_s is not None:
-        return exp.or_(_EXPOSURE_DAYS, _end_days(slot.window_s))
-    return _EXPOSURE_DAYS
+    begin = _start_days(slot.after_s) if slot.after_s else _EXPOSURE_DAYS
+    return begin if slot.window_s is None else exp.or_(begin, _end_days(slot.window_s))
 
 
 _EXPOSURE_DAYS = expression("e.occurred_on >= u.counts_from AND e.occurred_on < u.whole_from")
+
+
+def _start_days(after_s: int) -> exp.Expr:
+    return expression(
+        "e.occurred_on >= $first AND e.occurred_on < $whole",
+        first=column(f"starts_from_{after_s}", "u"),
+        whole=column(f"starts_whole_{after_s}", "u"),
+    )
 
 
 def _end_days(window_s: int) -> exp.Expr:
@@ -359,12 +391,31 @@ def _days_before(before_s: int) -> exp.Expr:
 
 
 def _total(unit_column: UnitColumn) -> exp.Expr:
+    """The unit's number; 0 where an event of the slot `unless` forbids it."""
+    total = _added_up(unit_column)
+    if unit_column.unless is None:
+        return total
+    return expression(
+        "CASE WHEN COALESCE(SUM($earlier), 0) = 0 THEN $total ELSE 0 END",
+        earlier=column(f"events__{unit_column.unless}"),
+        total=total,
+    )
+
+
+def _added_up(unit_column: UnitColumn) -> exp.Expr:
     events, value = column(f"events__{unit_column.slot}"), column(f"value__{unit_column.slot}")
     match unit_column.aggregate:
         case "any":
             return exp.cast(
                 expression("MAX(CASE WHEN $events > 0 THEN 1 ELSE 0 END)", events=events), "BIGINT"
             )
+        case "at_least":
+            enough = expression(
+                "CASE WHEN SUM($events) >= $least THEN 1 ELSE 0 END",
+                events=events,
+                least=unit_column.at_least,
+            )
+            return exp.cast(enough, "BIGINT")
         case "events":
             return exp.cast(expression("SUM($events)", events=events), "BIGINT")
         case "active_days":

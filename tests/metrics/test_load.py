@@ -4,6 +4,7 @@ import pytest
 
 from metrics import MetricsError, load_metrics, metric_to_toml
 from metrics.model import Before, Metric, Part
+from tests.metrics.test_units import METRICS
 from workspace import load_workspace
 
 
@@ -68,7 +69,10 @@ def test_what_is_written_is_what_is_read(write):
             kind="conversion",
             event="p",
             where={"not": {"field": "value", "op": "gt", "value": 3}},
+            at_least=2,
+            first="30d",
         ),
+        Metric(name="d7", kind="retention", event="visit", after="7d", window="8d"),
         Metric(name="active", kind="engagement", event="v", measure="active_days", direction="decrease"),
         Metric(
             name="r",
@@ -124,6 +128,22 @@ WRONG = {
     ),
     "ratio event": ('[a]\nkind = "ratio"\nevent = "x"', 'key "event" of a ratio belongs into'),
     "measure": ('[a]\nkind = "count"\nevent = "x"\nmeasure = "active_days"', 'belongs to kind "engagement"'),
+    "no after": (f'[a]\n{BASE.replace("conversion", "retention")}window = "7d"', 'key "after" is missing'),
+    "no end": (f'[a]\n{BASE.replace("conversion", "retention")}after = "1d"', 'key "window" is missing'),
+    "after the end": (
+        f'[a]\n{BASE.replace("conversion", "retention")}after = "7d"\nwindow = "7d"',
+        'key "after" is "7d", and the window is over at "7d"',
+    ),
+    "after": (f'[a]\n{BASE}after = "1d"', 'key "after" belongs to kind "retention"'),
+    "cap of a retention": (
+        f'[a]\n{BASE.replace("conversion", "retention")}after = "1d"\nwindow = "7d"\nwinsorize = 0.9',
+        'does not apply to kind "retention"',
+    ),
+    "at least nothing": (f"[a]\n{BASE}at_least = 0", 'key "at_least" is 0'),
+    "at least so many": ('[a]\nkind = "count"\nevent = "x"\nat_least = 2', 'key "at_least" is 2'),
+    "first of a count": ('[a]\nkind = "count"\nevent = "x"\nfirst = "7d"', 'key "first" belongs to kind'),
+    "first in half days": (f'[a]\n{BASE}first = "36h"', 'key "first" is "36h"; write whole days'),
+    "at least of a ratio": ('[a]\nkind = "ratio"\nat_least = 2', 'key "at_least" of a ratio belongs into'),
     "space": ('["a b"]\nkind = "count"\nevent = "x"', r"without spaces.*\(found ' '\)"),
     "reserved": (f"[variant]\n{BASE}", '"variant" is kept for a column'),
     "suffix": (f"[a__mature]\n{BASE}", '"a__mature" is kept for a column'),
@@ -145,6 +165,22 @@ def test_two_metrics_of_one_name_are_told_with_both_files(write):
         load_metrics(write(a=f"[orders]\n{BASE}", b=f"[orders]\n{BASE}"))
     with pytest.raises(MetricsError, match=r"\[Orders\]: the name is taken by \[orders\]"):
         load_metrics(write(a=f"[orders]\n{BASE}", b=f"[Orders]\n{BASE}"))
+
+
+def test_metrics_of_earlier_versions_keep_their_fingerprints():
+    """What was computed of them stays: keys that came later, unsaid, are no part of it."""
+    known = {
+        "bought_2d": "a651a121227d9971",
+        "売上": "e0ae8dee2056171a",
+        "revenue_jp": "0bf3209aa98beff1",
+        "views": "6fc030a8961a5fd4",
+        "active": "82d0510f5c26fc52",
+        "value_per_view": "58645ecc4c538e8c",
+    }
+    assert {metric.name: metric.fingerprint for metric in METRICS if metric.name in known} == known
+    measures = {metric.name: [part.partial.id for part in metric.measured] for metric in METRICS}
+    assert measures["views"] == ["m30bf96ebb98b8da4", "mdcf2d2129461363e", "m30bf96ebb98b8da4"]
+    assert measures["売上"] == ["m566adcef04e6215a"]
 
 
 def test_the_fingerprint_changes_with_what_changes_numbers_and_not_with_words():

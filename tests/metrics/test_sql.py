@@ -33,6 +33,12 @@ METRICS = {
         name="clicks_per_view", kind="ratio", numerator=Part(kind="count", event="click"),
         denominator=Part(kind="count", event="view"),
     ),
+    "second_week": Metric(
+        name="second_week", kind="retention", event="view", after="7d", window="14d", at_least=3
+    ),
+    "first_purchase": Metric(
+        name="first_purchase", kind="conversion", event="purchase", first="90d", window="14d"
+    ),
 }  # fmt: skip
 
 

@@ -40,6 +40,17 @@ METRICS = (
         window="1d",
         covariate="2d",
     ),
+    Metric(name="back_d1", kind="retention", event="view", after="1d", window="2d", covariate="2d"),
+    Metric(name="back_h12", kind="retention", event="purchase", after="12h", window="60h", where=WHERE),
+    Metric(name="back_twice", kind="retention", event="view", after="6h", window="9h", at_least=2),
+    Metric(name="bought_twice", kind="conversion", event="purchase", window="3d", at_least=2, covariate="3d"),
+    Metric(name="first_purchase", kind="conversion", event="purchase", first="2d", window="36h"),
+    Metric(
+        name="repeats_per_view",
+        kind="ratio",
+        numerator=Part(kind="conversion", event="purchase", at_least=2),
+        denominator=Part(kind="conversion", event="view"),
+    ),
 )  # fmt: skip
 
 # On the edges of days (Los Angeles: 8:00 of UTC, Tokyo: 15:00) and windows, and a microsecond beside them.
@@ -111,15 +122,16 @@ def local_day_of(at, zone):
 
 
 def days(length):
-    """A length in begun days."""
-    return dt.timedelta(days=math.ceil(length / (24 * HOUR)))
+    """A length in begun days; before exposure it is below 0."""
+    begun = math.ceil(abs(length) / (24 * HOUR))
+    return dt.timedelta(days=begun if length > dt.timedelta() else -begun)
 
 
 def between(exposed, at, begin, end, zone):
     """Whether an event lies in [exposure + begin, exposure + end), at the precision that both sides have."""
     if is_date(exposed) or is_date(at):
         exposed_on, day = local_day_of(exposed, zone), local_day_of(at, zone)
-        return day >= exposed_on - days(-begin) and (end is None or day < exposed_on + days(end))
+        return day >= exposed_on + days(begin) and (end is None or day < exposed_on + days(end))
     return at >= exposed + begin and (end is None or at < exposed + end)
 
 
@@ -136,7 +148,7 @@ def measured(events, part):
     found = [event for event in events if happened(event, part)]
     match part.kind, part.measure:
         case "conversion", _:
-            return Fraction(bool(found))
+            return Fraction(len(found) >= part.at_least)
         case "count", _:
             return Fraction(len(found))
         case "engagement", "active_days":
@@ -173,8 +185,13 @@ def expected_units(exposures, events, as_of, zone):
 
 def expected_values(metric, exposed, events, as_of, zone):
     window = None if metric.window_s is None else dt.timedelta(seconds=metric.window_s)
-    inside = [event for event in events if between(exposed, event["at"], dt.timedelta(), window, zone)]
+    after = dt.timedelta(seconds=metric.after_s)
+    inside = [event for event in events if between(exposed, event["at"], after, window, zone)]
     values = [measured(inside, part) for part in metric.parts]
+    if metric.first_s is not None:
+        back = dt.timedelta(seconds=metric.first_s)
+        earlier = [event for event in events if between(exposed, event["at"], -back, dt.timedelta(), zone)]
+        values = [value * (not measured(earlier, metric.parts[0])) for value in values]
     if metric.covariate_s is not None:
         pre = dt.timedelta(seconds=metric.covariate_s)
         earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
@@ -293,6 +310,46 @@ def test_the_edges_of_a_window_and_of_the_period_before(bench, experiment_of, at
     bench.prepare(engine, experiment)
     cell = bench.cells(engine, experiment, (BASE + 72 * HOUR).date())["bought", "A", None]
     assert cell.moments.mean == (float(counts), float(counts_before))
+
+
+@pytest.mark.parametrize(
+    ("at", "counts"),
+    [
+        (EXPOSED + 24 * HOUR - MICRO, False),
+        (EXPOSED + 24 * HOUR, True),
+        (BASE + 48 * HOUR, True),
+        (EXPOSED + 48 * HOUR - MICRO, True),
+        (EXPOSED + 48 * HOUR, False),
+        (BASE.date(), False),
+        ((BASE + 24 * HOUR).date(), True),
+        ((BASE + 48 * HOUR).date(), False),
+    ],
+)
+def test_retention_begins_and_ends_as_long_after_exposure_as_it_says(bench, experiment_of, at, counts):
+    """Day 1 of a unit exposed at 14:00 goes from 14:00 to 14:00; a dated event counts on the next day."""
+    metric = Metric(name="day_1", kind="retention", event="visit", after="1d", window="2d")
+    engine, experiment = bench.engine(metric), experiment_of("day_1")
+    bench.exposure(1, EXPOSED, "A")
+    bench.event(1, at, event="visit")
+    bench.prepare(engine, experiment)
+    early, late = ((BASE + days * 24 * HOUR).date() for days in (1, 2))
+    assert bench.cells(engine, experiment, early)["day_1", "A", None].n_immature == 1
+    assert bench.cells(engine, experiment, late)["day_1", "A", None].moments.mean == (float(counts),)
+
+
+def test_a_unit_that_bought_before_stays_in_the_denominator_of_first_purchases(bench, experiment_of):
+    metric = Metric(name="new", kind="conversion", event="purchase", first="30d", window="7d")
+    engine, experiment = bench.engine(metric), experiment_of("new")
+    for unit in range(4):
+        bench.exposure(unit, BASE, "A")
+    bench.event(1, BASE + HOUR)
+    bench.event(2, BASE + HOUR)
+    bench.event(2, BASE - 29 * 24 * HOUR)  # bought before: not for the first time
+    bench.event(3, BASE + HOUR)
+    bench.event(3, BASE - 31 * 24 * HOUR)  # longer ago than is looked back
+    bench.prepare(engine, experiment)
+    moments = bench.cells(engine, experiment, (BASE + 240 * HOUR).date())["new", "A", None].moments
+    assert (moments.n, moments.mean) == (4, (0.5,))
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,31 @@ SELECT
       AND (
         "d"."occurred_on" >= "u"."whole_from"
       )
-    )) AS BIGINT) AS "events__4"
+    )) AS BIGINT) AS "events__4",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
+      "d"."measure" = 'm30bf96ebb98b8da4@production'
+      AND (
+        "d"."occurred_on" >= "u"."starts_whole_604800"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
+      )
+    )) AS BIGINT) AS "events__5",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
+      "d"."measure" = 'm65ebc7205b947ff4@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
+      )
+    )) AS BIGINT) AS "events__6",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
+      "d"."measure" = 'm65ebc7205b947ff4@production'
+      AND (
+        "d"."occurred_on" < "u"."counts_from"
+        AND "d"."occurred_on" >= "u"."before_from_7776000"
+      )
+    )) AS BIGINT) AS "events__7"
 FROM "unit_days" AS "d"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "d"."unit_key"
@@ -64,6 +88,7 @@ WHERE
     'm11ae2a9199676757@production',
     'm22d8a6907aceab89@production',
     'm30bf96ebb98b8da4@production',
+    'm65ebc7205b947ff4@production',
     'm86ee8e3997f2beb9@production'
   )
   AND "d"."occurred_on" <= $until
@@ -319,7 +344,68 @@ SELECT
         THEN "e"."occurred_on" >= "u"."begins_on"
         ELSE "e"."occurred_at" >= "u"."begins_at"
       END
-    )) AS "events__4"
+    )) AS "events__4",
+  COUNT(*) FILTER(WHERE
+    (
+      "e"."event" = 'view'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."starts_from_604800"
+          AND "e"."occurred_on" < "u"."starts_whole_604800"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= (
+          "u"."begins_on" + 7
+        )
+        AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."starts_at_604800"
+        AND "e"."occurred_at" < "u"."ends_at_1209600"
+      END
+    )) AS "events__5",
+  COUNT(*) FILTER(WHERE
+    (
+      "e"."event" = 'purchase'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
+        AND "e"."occurred_at" < "u"."ends_at_1209600"
+      END
+    )) AS "events__6",
+  COUNT(*) FILTER(WHERE
+    (
+      "e"."event" = 'purchase'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."before_on_7776000"
+          AND "e"."occurred_on" < "u"."before_from_7776000"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" < "u"."begins_on" AND "e"."occurred_on" >= "u"."begins_on" - 90
+        ELSE "e"."occurred_at" < "u"."begins_at"
+        AND "e"."occurred_at" >= "u"."before_at_7776000"
+      END
+    )) AS "events__7"
 FROM "events" AS "e"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "e"."unit_key"
@@ -334,6 +420,10 @@ WHERE
         "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
       )
       OR (
+        "e"."occurred_on" >= "u"."starts_from_604800"
+        AND "e"."occurred_on" < "u"."starts_whole_604800"
+      )
+      OR (
         "e"."occurred_on" >= "u"."whole_until_604800"
         AND "e"."occurred_on" <= "u"."mature_on_604800"
       )
@@ -344,6 +434,10 @@ WHERE
       OR (
         "e"."occurred_on" >= "u"."before_on_1209600"
         AND "e"."occurred_on" < "u"."before_from_1209600"
+      )
+      OR (
+        "e"."occurred_on" >= "u"."before_on_7776000"
+        AND "e"."occurred_on" < "u"."before_from_7776000"
       )
     )
   )

@@ -48,6 +48,33 @@ SELECT
     WHEN "f"."day_precision"
     THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
     ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+  END AS "starts_at_604800",
+  LEAST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 7
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+    END AS DATE)
+  ) AS "starts_from_604800",
+  GREATEST(
+    (
+      CAST("f"."exposed_at" AS DATE) + 7
+    ),
+    (
+      CAST(CASE
+        WHEN "f"."day_precision"
+        THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+        ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+      END - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "starts_whole_604800",
+  CASE
+    WHEN "f"."day_precision"
+    THEN CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMPTZ)
+    ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
   END AS "ends_at_604800",
   LEAST(
     (
@@ -121,6 +148,33 @@ SELECT
       END - INTERVAL '1' MICROSECOND AS DATE) + 1
     )
   ) AS "before_from_1209600",
+  CASE
+    WHEN "f"."day_precision"
+    THEN CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMPTZ)
+    ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+  END AS "before_at_7776000",
+  LEAST(
+    (
+      CAST("f"."exposed_at" AS DATE) - 90
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMPTZ)
+      ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+    END AS DATE)
+  ) AS "before_on_7776000",
+  GREATEST(
+    (
+      CAST("f"."exposed_at" AS DATE) - 90
+    ),
+    (
+      CAST(CASE
+        WHEN "f"."day_precision"
+        THEN CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMPTZ)
+        ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+      END - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "before_from_7776000",
   COALESCE(NULLIF(JSON_EXTRACT_STRING("f"."attributes", '/device'), ''), '(missing)') AS "segment__0",
   COALESCE(NULLIF("attribute_1"."value", ''), '(missing)') AS "segment__1"
 FROM "first_exposures" AS "f"

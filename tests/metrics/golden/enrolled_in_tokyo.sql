@@ -75,6 +75,41 @@ SELECT
     WHEN "f"."day_precision"
     THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMP))
     ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+  END AS "starts_at_604800",
+  LEAST(
+    (
+      CASE
+        WHEN "f"."day_precision"
+        THEN CAST("f"."exposed_at" AS DATE)
+        ELSE CAST("f"."exposed_at" AT TIME ZONE 'Asia/Tokyo' AS DATE)
+      END + 7
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMP))
+      ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+    END AS DATE)
+  ) AS "starts_from_604800",
+  GREATEST(
+    (
+      CASE
+        WHEN "f"."day_precision"
+        THEN CAST("f"."exposed_at" AS DATE)
+        ELSE CAST("f"."exposed_at" AT TIME ZONE 'Asia/Tokyo' AS DATE)
+      END + 7
+    ),
+    (
+      CAST(CASE
+        WHEN "f"."day_precision"
+        THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMP))
+        ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
+      END - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "starts_whole_604800",
+  CASE
+    WHEN "f"."day_precision"
+    THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + 7 AS TIMESTAMP))
+    ELSE "f"."exposed_at" + INTERVAL '604800' SECOND
   END AS "ends_at_604800",
   LEAST(
     (
@@ -172,6 +207,41 @@ SELECT
       END - INTERVAL '1' MICROSECOND AS DATE) + 1
     )
   ) AS "before_from_1209600",
+  CASE
+    WHEN "f"."day_precision"
+    THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMP))
+    ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+  END AS "before_at_7776000",
+  LEAST(
+    (
+      CASE
+        WHEN "f"."day_precision"
+        THEN CAST("f"."exposed_at" AS DATE)
+        ELSE CAST("f"."exposed_at" AT TIME ZONE 'Asia/Tokyo' AS DATE)
+      END - 90
+    ),
+    CAST(CASE
+      WHEN "f"."day_precision"
+      THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMP))
+      ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+    END AS DATE)
+  ) AS "before_on_7776000",
+  GREATEST(
+    (
+      CASE
+        WHEN "f"."day_precision"
+        THEN CAST("f"."exposed_at" AS DATE)
+        ELSE CAST("f"."exposed_at" AT TIME ZONE 'Asia/Tokyo' AS DATE)
+      END - 90
+    ),
+    (
+      CAST(CASE
+        WHEN "f"."day_precision"
+        THEN TIMEZONE('Asia/Tokyo', CAST(CAST("f"."exposed_at" AS DATE) + -90 AS TIMESTAMP))
+        ELSE "f"."exposed_at" - INTERVAL '7776000' SECOND
+      END - INTERVAL '1' MICROSECOND AS DATE) + 1
+    )
+  ) AS "before_from_7776000",
   COALESCE(NULLIF(JSON_EXTRACT_STRING("f"."attributes", '/device'), ''), '(missing)') AS "segment__0",
   COALESCE(NULLIF("attribute_1"."value", ''), '(missing)') AS "segment__1"
 FROM "first_exposures" AS "f"

@@ -18,5 +18,9 @@ SELECT
   "active__mature",
   CAST("clicks_per_view" AS DOUBLE) / 1 AS "clicks_per_view",
   CAST("clicks_per_view__denominator" AS DOUBLE) / 1 AS "clicks_per_view__denominator",
-  "clicks_per_view__mature"
+  "clicks_per_view__mature",
+  CAST("second_week" AS DOUBLE) / 1 AS "second_week",
+  "second_week__mature",
+  CAST("first_purchase" AS DOUBLE) / 1 AS "first_purchase",
+  "first_purchase__mature"
 FROM "unit_metrics_now"

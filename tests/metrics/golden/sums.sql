@@ -27,7 +27,9 @@ WITH "frequent_1" AS (
     CASE WHEN "売上__mature" THEN "売上__covariate" END AS "売上__covariate",
     "active" AS "active",
     "clicks_per_view" AS "clicks_per_view",
-    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator",
+    CASE WHEN "second_week__mature" THEN "second_week" END AS "second_week",
+    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase"
   FROM "unit_metrics_now"
 ), "caps" AS (
   SELECT
@@ -48,7 +50,9 @@ WITH "frequent_1" AS (
     "売上__covariate" AS "売上__covariate",
     "active" AS "active",
     "clicks_per_view" AS "clicks_per_view",
-    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator",
+    "second_week" AS "second_week",
+    "first_purchase" AS "first_purchase"
   FROM "observed"
   CROSS JOIN "caps"
 )
@@ -80,7 +84,13 @@ SELECT
   SUM("clicks_per_view__denominator") AS "clicks_per_view__sum_1",
   SUM(CAST("clicks_per_view" AS INT128) * "clicks_per_view") AS "clicks_per_view__product_0_0_whole",
   SUM(CAST("clicks_per_view" AS INT128) * "clicks_per_view__denominator") AS "clicks_per_view__product_0_1_whole",
-  SUM(CAST("clicks_per_view__denominator" AS INT128) * "clicks_per_view__denominator") AS "clicks_per_view__product_1_1_whole"
+  SUM(CAST("clicks_per_view__denominator" AS INT128) * "clicks_per_view__denominator") AS "clicks_per_view__product_1_1_whole",
+  COUNT("second_week") AS "second_week__n",
+  SUM("second_week") AS "second_week__sum_0",
+  SUM(CAST("second_week" AS INT128) * "second_week") AS "second_week__product_0_0_whole",
+  COUNT("first_purchase") AS "first_purchase__n",
+  SUM("first_purchase") AS "first_purchase__sum_0",
+  SUM(CAST("first_purchase" AS INT128) * "first_purchase") AS "first_purchase__product_0_0_whole"
 FROM "capped"
 GROUP BY
   GROUPING SETS (

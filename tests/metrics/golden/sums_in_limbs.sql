@@ -9,7 +9,9 @@ WITH "observed" AS (
     CASE WHEN "売上__mature" THEN "売上__covariate" END AS "売上__covariate",
     "active" AS "active",
     "clicks_per_view" AS "clicks_per_view",
-    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator",
+    CASE WHEN "second_week__mature" THEN "second_week" END AS "second_week",
+    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase"
   FROM "unit_metrics_now"
 ), "caps" AS (
   SELECT
@@ -30,7 +32,9 @@ WITH "observed" AS (
     "売上__covariate" AS "売上__covariate",
     "active" AS "active",
     "clicks_per_view" AS "clicks_per_view",
-    "clicks_per_view__denominator" AS "clicks_per_view__denominator"
+    "clicks_per_view__denominator" AS "clicks_per_view__denominator",
+    "second_week" AS "second_week",
+    "first_purchase" AS "first_purchase"
   FROM "observed"
   CROSS JOIN "caps"
 )
@@ -254,7 +258,61 @@ SELECT
     ) * (
       CAST("clicks_per_view__denominator" AS INT128) % 10000000000000
     )
-  ) AS "clicks_per_view__product_1_1_low"
+  ) AS "clicks_per_view__product_1_1_low",
+  COUNT("second_week") AS "second_week__n",
+  SUM("second_week") AS "second_week__sum_0",
+  SUM(
+    (
+      CAST("second_week" AS INT128) // 10000000000000
+    ) * (
+      CAST("second_week" AS INT128) // 10000000000000
+    )
+  ) AS "second_week__product_0_0_high",
+  SUM(
+    (
+      CAST("second_week" AS INT128) // 10000000000000
+    ) * (
+      CAST("second_week" AS INT128) % 10000000000000
+    ) + (
+      CAST("second_week" AS INT128) % 10000000000000
+    ) * (
+      CAST("second_week" AS INT128) // 10000000000000
+    )
+  ) AS "second_week__product_0_0_mixed",
+  SUM(
+    (
+      CAST("second_week" AS INT128) % 10000000000000
+    ) * (
+      CAST("second_week" AS INT128) % 10000000000000
+    )
+  ) AS "second_week__product_0_0_low",
+  COUNT("first_purchase") AS "first_purchase__n",
+  SUM("first_purchase") AS "first_purchase__sum_0",
+  SUM(
+    (
+      CAST("first_purchase" AS INT128) // 10000000000000
+    ) * (
+      CAST("first_purchase" AS INT128) // 10000000000000
+    )
+  ) AS "first_purchase__product_0_0_high",
+  SUM(
+    (
+      CAST("first_purchase" AS INT128) // 10000000000000
+    ) * (
+      CAST("first_purchase" AS INT128) % 10000000000000
+    ) + (
+      CAST("first_purchase" AS INT128) % 10000000000000
+    ) * (
+      CAST("first_purchase" AS INT128) // 10000000000000
+    )
+  ) AS "first_purchase__product_0_0_mixed",
+  SUM(
+    (
+      CAST("first_purchase" AS INT128) % 10000000000000
+    ) * (
+      CAST("first_purchase" AS INT128) % 10000000000000
+    )
+  ) AS "first_purchase__product_0_0_low"
 FROM "capped"
 GROUP BY
   GROUPING SETS (

@@ -108,8 +108,12 @@ WITH "wide" AS MATERIALIZED (
       )) AS "events_2",
     COUNT(*) FILTER(WHERE
       (
-        "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
+        "event" = 'purchase'
       )) AS "events_3",
+    COUNT(*) FILTER(WHERE
+      (
+        "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
+      )) AS "events_4",
     SUM(
       CASE
         WHEN JSON_TYPE("properties", '/amount') IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DECIMAL', 'DOUBLE')
@@ -124,7 +128,7 @@ WITH "wide" AS MATERIALIZED (
     ) FILTER(WHERE
       (
         "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
-      )) AS "value_3"
+      )) AS "value_4"
   FROM "events"
   WHERE
     (
@@ -178,19 +182,32 @@ WHERE
 UNION ALL
 SELECT
   (
-    'm86ee8e3997f2beb9@' || "environment"
+    'm65ebc7205b947ff4@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
   "occurred_on",
   CAST("events_3" AS BIGINT) AS "events",
-  CAST(COALESCE("value_3", 0) AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
 FROM "wide"
 WHERE
   "events_3" > 0
 UNION ALL
 SELECT
-  'stamp@e737ca52a64c3c37' AS "measure",
+  (
+    'm86ee8e3997f2beb9@' || "environment"
+  ) AS "measure",
+  "unit_type",
+  "unit_key",
+  "occurred_on",
+  CAST("events_4" AS BIGINT) AS "events",
+  CAST(COALESCE("value_4", 0) AS DECIMAL(38, 6)) AS "value_sum"
+FROM "wide"
+WHERE
+  "events_4" > 0
+UNION ALL
+SELECT
+  'stamp@f992cca497120c53' AS "measure",
   CAST(NULL AS TEXT) AS "unit_type",
   CAST(NULL AS BIGINT) AS "unit_key",
   "occurred_on",

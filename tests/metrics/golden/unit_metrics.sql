@@ -7,7 +7,13 @@ WITH "totals" AS (
     COUNT(*) FILTER(WHERE
       "events__3" > 0) AS "active",
     CAST(SUM("events__4") AS BIGINT) AS "clicks_per_view",
-    CAST(SUM("events__3") AS BIGINT) AS "clicks_per_view__denominator"
+    CAST(SUM("events__3") AS BIGINT) AS "clicks_per_view__denominator",
+    CAST(CASE WHEN SUM("events__5") >= 3 THEN 1 ELSE 0 END AS BIGINT) AS "second_week",
+    CASE
+      WHEN COALESCE(SUM("events__7"), 0) = 0
+      THEN CAST(MAX(CASE WHEN "events__6" > 0 THEN 1 ELSE 0 END) AS BIGINT)
+      ELSE 0
+    END AS "first_purchase"
   FROM "contributions"
   WHERE
     "day" <= $as_of
@@ -31,7 +37,11 @@ SELECT
   TRUE AS "active__mature",
   COALESCE("t"."clicks_per_view", 0) AS "clicks_per_view",
   COALESCE("t"."clicks_per_view__denominator", 0) AS "clicks_per_view__denominator",
-  TRUE AS "clicks_per_view__mature"
+  TRUE AS "clicks_per_view__mature",
+  COALESCE("t"."second_week", 0) AS "second_week",
+  "u"."mature_on_1209600" <= $as_of AS "second_week__mature",
+  COALESCE("t"."first_purchase", 0) AS "first_purchase",
+  "u"."mature_on_1209600" <= $as_of AS "first_purchase__mature"
 FROM "enrolled" AS "u"
 LEFT JOIN "totals" AS "t"
   ON "t"."unit_key" = "u"."unit_key"
