@@ -27,26 +27,56 @@ RESERVED = (
 _SUFFIX = "__"
 
 
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files of a workspace define: metrics by name, where each is, what is wrong with the rest."""
+
+    metrics: dict[str, Metric]
+    files: dict[str, Path]
+    errors: tuple[tuple[Path, MetricsError], ...]
+
+
 def load_metrics(workspace: Workspace) -> dict[str, Metric]:
     """All metrics of a workspace by name.
 
     Raises:
         MetricsError: a file can't be read, a definition is wrong, or two metrics have one name.
     """
+    found = find_metrics(workspace)
+    for _, error in found.errors:
+        raise error
+    return found.metrics
+
+
+def find_metrics(workspace: Workspace) -> Found:
+    """The same, with every definition that is wrong instead of the first one alone."""
     metrics: dict[str, Metric] = {}
     origin: dict[str, tuple[str, Path]] = {}
+    errors: list[tuple[Path, MetricsError]] = []
     for path in sorted(workspace.metrics.glob("*.toml")):
-        for name, table in read_toml(path, MetricsError).items():
-            metric = parse_metric(name, table, path)
-            # Column names of DuckDB are equal without regard to case, so metric names are too.
-            other, first = origin.setdefault(name.casefold(), (name, path))
-            if first != path or other != name:
-                raise MetricsError(
-                    f'{path}: [{name}]: the name is taken by [{other}] in "{first}"; two metrics need two '
-                    "names, and upper and lower case count as the same"
-                )
-            metrics[name] = metric
-    return metrics
+        try:
+            tables = read_toml(path, MetricsError)
+        except MetricsError as error:
+            errors.append((path, error))
+            continue
+        for name, table in tables.items():
+            try:
+                metric = parse_metric(name, table, path)
+                _claim(name, path, origin)
+            except MetricsError as error:
+                errors.append((path, error))
+            else:
+                metrics[name] = metric
+    return Found(metrics=metrics, files=dict(origin.values()), errors=tuple(errors))
+
+
+def _claim(name: str, path: Path, origin: dict[str, tuple[str, Path]]) -> None:
+    """Column names of DuckDB are equal without regard to case, so metric names are too."""
+    other, first = origin.setdefault(name.casefold(), (name, path))
+    if first != path or other != name:
+        raise MetricsError(
+            f'{path}: [{name}]: the name is taken by [{other}] in "{first}"; two metrics need two '
+            "names, and upper and lower case count as the same"
+        )
 
 
 def metric_to_toml(metric: Metric) -> str:

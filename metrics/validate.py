@@ -1,9 +1,10 @@
 """Whether the definitions fit the data: events and fields that exist, known metrics, one currency per sum."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
+import msgspec
 
 from assignments.model import Experiment
 from metrics.engines.runner import Runner, Statement
@@ -17,6 +18,13 @@ from tenbin_sdk.conditions import fields, parse
 from workspace import suggest
 
 _SHOWN_CURRENCIES = 5
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """What a part asks for that no event has, and what to do about it."""
+
+    message: str
+    remedy: str
 
 
 def validate(
@@ -36,22 +44,41 @@ def validate(
     for experiment in experiments:
         for name, metric in metrics_of(experiment, metrics).items():
             used.setdefault(name, (metric, experiment))
-        _refuse_open_windows(metrics, experiment)
-    known = [
-        row[0] for row in con.execute("SELECT DISTINCT event FROM events WHERE event IS NOT NULL").fetchall()
-    ]
+        refuse_open_windows(metrics, experiment)
+    known = known_events(con)
     if not known:
         return
     for metric, experiment in used.values():
         for part in metric.measured:
-            where = f'metric "{metric.name}" (of experiment "{experiment.key}")'
-            if part.event not in known:
+            for fault in faults(con, part, known):
                 raise MetricsError(
-                    f'{where}: key "event" is "{part.event}", and no event of that name was ever ingested; '
-                    f"{suggest(part.event, known)}"
+                    f'metric "{metric.name}" (of experiment "{experiment.key}"): {fault.message}; '
+                    f"{fault.remedy}"
                 )
-            _check_fields(con, part, where)
-            _check_numbers(con, part, where)
+
+
+def known_events(con: duckdb.DuckDBPyConnection) -> list[str]:
+    """The names of all events that were ingested."""
+    rows = con.execute("SELECT DISTINCT event FROM events WHERE event IS NOT NULL ORDER BY event").fetchall()
+    return [name for (name,) in rows]
+
+
+def faults(con: duckdb.DuckDBPyConnection, part: Part, known: list[str]) -> Iterator[Fault]:
+    """What a part names that is not there: its event; else its fields, and a number to sum up.
+
+    Args:
+        con: a connection with the events.
+        part: of a metric.
+        known: `known_events`.
+    """
+    if part.event not in known:
+        yield Fault(
+            f'key "event" is "{part.event}", and no event of that name was ever ingested',
+            suggest(part.event, known),
+        )
+        return
+    yield from _unknown_fields(con, part)
+    yield from _no_numbers(con, part)
 
 
 def refuse_mixed_currencies(runner: Runner, plan: UnitPlan, until: dt.date) -> None:
@@ -65,8 +92,7 @@ def refuse_mixed_currencies(runner: Runner, plan: UnitPlan, until: dt.date) -> N
     for planned in plan.metrics:
         for part in planned.metric.measured:
             measure = part.partial
-            is_money = part.kind == "revenue" or (part.kind in VALUED and measure.value == "value")
-            if not is_money or part.currency is not None:
+            if not is_money(part) or part.currency is not None:
                 continue
             query = health.currencies(plan, [slot for slot in plan.slots if slot.measure == measure])
             found = [currency for currency, _ in runner.rows(Statement(query), {"until": until})]
@@ -80,8 +106,17 @@ def refuse_mixed_currencies(runner: Runner, plan: UnitPlan, until: dt.date) -> N
                 )
 
 
-def _refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) -> None:
-    """Units of an open window are never mature, so the information of a look could not be told."""
+def is_money(part: Part) -> bool:
+    """Whether a part adds up amounts that may be in a currency."""
+    return part.kind == "revenue" or (part.kind in VALUED and part.partial.value == "value")
+
+
+def refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) -> None:
+    """Units of an open window are never mature, so the information of a look could not be told.
+
+    Raises:
+        MetricsError: a primary metric that is looked at has one.
+    """
     for name in experiment.metrics.primary:
         if experiment.horizon == "group_sequential" and metrics[name].window is None:
             raise MetricsError(
@@ -91,7 +126,7 @@ def _refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) 
             )
 
 
-def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:
+def _unknown_fields(con: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Fault]:
     for field in sorted(_properties(part)):
         path = field.split(".")[1:]
         seen = build(
@@ -107,12 +142,10 @@ def _check_fields(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> Non
             [part.event],
         ).fetchall()
         known = [f"{PROPERTIES}.{key}" for (key,) in keys]
-        raise MetricsError(
-            f'{where}: field "{field}" was never seen in an event "{part.event}"; {suggest(field, known)}'
-        )
+        yield Fault(f'field "{field}" was never seen in an event "{part.event}"', suggest(field, known))
 
 
-def _check_numbers(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> None:
+def _no_numbers(con: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Fault]:
     """Single values that are none are left out and counted; where all are, the field is the wrong one."""
     if part.kind not in VALUED:
         return
@@ -123,9 +156,9 @@ def _check_numbers(con: duckdb.DuckDBPyConnection, part: Part, where: str) -> No
         value=value_of(measure, "e"),
     )
     if not con.execute(render(seen)).fetchall():
-        raise MetricsError(
-            f'{where}: no event "{part.event}" has a number in "{measure.value}", which is to be summed; '
-            'name a field with numbers as "value", or count the events with kind = "count"'
+        yield Fault(
+            f'no event "{part.event}" has a number in "{measure.value}", which is to be summed',
+            'name a field with numbers as "value", or count the events with kind = "count"',
         )
 
 

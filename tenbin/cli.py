@@ -87,6 +87,20 @@ class _Ordered(TyperCommand):
                 formatter.write_dl(records)
 
 
+class _SubGroup(TyperGroup):
+    """Shows its help when it is told nothing; errors are said by the group above."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - click is inside typer
+        return super().parse_args(ctx, args or ["--help"])
+
+
+class SqlEngine(StrEnum):
+    """Whose SQL."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
+
 class PlannedMethod(StrEnum):
     """The test that is planned for."""
 
@@ -104,6 +118,13 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+metrics_app = typer.Typer(cls=_SubGroup, help="Definitions: checked against the data, listed, as SQL.")
+app.add_typer(metrics_app, name="metrics")
+
+HereArgument = Annotated[
+    Path,
+    typer.Argument(metavar="[WORKSPACE]", help="The directory with tenbin.toml; here when absent."),
+]
 WorkspaceArgument = Annotated[
     Path, typer.Argument(metavar="WORKSPACE", help="The directory with tenbin.toml.", show_default=False)
 ]
@@ -586,6 +607,57 @@ def doctor(
         show_findings(findings, _console())
     if any(finding.health is Health.WRONG for finding in findings):
         raise typer.Exit(FOUND_WRONG)
+
+
+@metrics_app.command("check")
+def check_metrics(workspace: HereArgument = Path(), *, json: JsonOption = False) -> None:
+    """All that is wrong with the definitions, beside the data that was ingested."""
+    from metrics.audit import Severity
+    from tenbin.definitions import check_definitions
+    from workspace import load_workspace
+
+    problems = check_definitions(load_workspace(workspace))
+    if json:
+        _print_json(problems)
+    else:
+        from tenbin.show import show_problems
+
+        show_problems(problems, _console())
+    if any(problem.severity is Severity.ERROR for problem in problems):
+        raise typer.Exit(FOUND_WRONG)
+
+
+@metrics_app.command("list")
+def list_metrics(workspace: HereArgument = Path(), *, json: JsonOption = False) -> None:
+    """Every metric, and the experiments that use it."""
+    from tenbin.definitions import list_metrics as listed
+    from workspace import load_workspace
+
+    found = listed(load_workspace(workspace))
+    if json:
+        _print_json(found)
+    else:
+        from tenbin.show import show_metrics
+
+        show_metrics(found, _console())
+
+
+@metrics_app.command("sql")
+def sql_of_metric(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the metric.", show_default=False)],
+    workspace: HereArgument = Path(),
+    *,
+    experiment: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Whose units; when absent, its key stays to be bound."),
+    ] = None,
+    engine: Annotated[SqlEngine, typer.Option(help="Whose SQL.")] = SqlEngine.DUCKDB,
+) -> None:
+    """The statement from the lake's tables to a metric's sums."""
+    from tenbin.definitions import sql_of
+    from workspace import load_workspace
+
+    typer.echo(sql_of(load_workspace(workspace), name, experiment, engine.value))
 
 
 def _print_json(value: object) -> None:

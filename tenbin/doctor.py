@@ -51,23 +51,24 @@ def examine(root: Path | None = None) -> tuple[Finding, ...]:
 
 
 def _workspace(workspace: Workspace) -> Iterator[Finding]:
-    from assignments import load_experiments
     from lake.sources import landing_files
-    from metrics import load_metrics
+    from metrics.audit import read_definitions
 
-    def references() -> str:
-        metrics = load_metrics(workspace)
-        for experiment in load_experiments(workspace).values():
-            if missing := [name for name in experiment.metrics.names if name not in metrics]:
-                raise UserError(
-                    f'experiment "{experiment.key}" names metric "{missing[0]}", which no file in '
-                    f"{workspace.metrics} defines; define it or take it out"
-                )
-        return "every metric that an experiment names is defined"
-
-    yield _try("metrics", lambda: f"{len(load_metrics(workspace))} defined")
-    yield _try("experiments", lambda: f"{len(load_experiments(workspace))} defined")
-    yield _try("references", references)
+    defined = read_definitions(workspace)
+    wrong: dict[str, list[str]] = {"metrics": [], "experiments": [], "references": []}
+    for problem in defined.problems:
+        about = "references" if problem.experiment else (problem.file or "").partition("/")[0]
+        wrong[about].append(f"{problem.file}: {problem.message}; {problem.remedy}")
+    right = {
+        "metrics": f"{len(defined.metrics)} defined",
+        "experiments": f"{len(defined.experiments)} defined",
+        "references": "every metric that an experiment names is defined",
+    }
+    for name, said in right.items():
+        if not wrong[name]:
+            yield Finding(name=name, health=Health.OK, message=said)
+        for message in wrong[name]:
+            yield Finding(name=name, health=Health.WRONG, message=message)
     yield _try("landing files", lambda: f"{sum(1 for _ in landing_files(workspace))} found")
     for name, path in (
         ("landing", workspace.landing),

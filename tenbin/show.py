@@ -6,12 +6,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from metrics.audit import Problem, Severity
 from tenbin.analyze.show import VERDICT_STYLES
 from tenbin.commands import DemoSummary
+from tenbin.definitions import Listed
 from tenbin.doctor import Finding, Health
 from tenbin.run import RunSummary
 
 _HEALTH = {Health.OK: "[green]ok[/]", Health.NOTE: "[yellow]note[/]", Health.WRONG: "[bold red]wrong[/]"}
+
+_SEVERITY = {
+    Severity.ERROR: "[bold red]error[/]",
+    Severity.WARNING: "[yellow]warning[/]",
+    Severity.NOTE: "note",
+}
 
 
 def show_run(summary: RunSummary, console: Console) -> None:
@@ -58,6 +66,37 @@ def show_findings(findings: tuple[Finding, ...], console: Console) -> None:
         table.add_column(overflow="fold")
     for finding in findings:
         table.add_row(_HEALTH[finding.health], escape(finding.name), escape(finding.message))
+    console.print(table)
+
+
+def show_problems(problems: tuple[Problem, ...], console: Console) -> None:
+    """What is wrong with the definitions, and how much of it."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("severity", "file", "metric", "what is wrong", "what to do"):
+        table.add_column(name, overflow="fold")
+    for problem in problems:
+        of = f" (of {problem.experiment})" if problem.experiment else ""
+        table.add_row(
+            _SEVERITY[problem.severity],
+            escape(problem.file or ""),
+            escape(f"{problem.metric or ''}{of}".strip()),
+            escape(problem.message),
+            escape(problem.remedy),
+        )
+    if problems:
+        console.print(table)
+    counts = Counter(problem.severity for problem in problems)
+    console.print(", ".join(f"{counts[severity]} {severity.value}s" for severity in Severity))
+
+
+def show_metrics(metrics: tuple[Listed, ...], console: Console) -> None:
+    """The metrics of a workspace."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("metric", "kind", "window", "direction", "owner", "experiments"):
+        table.add_column(name, overflow="fold")
+    for row in metrics:
+        cells = (row.metric, row.kind, row.window or "open", row.direction, row.owner or "")
+        table.add_row(*map(escape, cells), escape(", ".join(row.experiments)))
     console.print(table)
 
 

@@ -1,6 +1,7 @@
 """The documentation is complete: what a user can type or see is in it, and its links lead somewhere."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -32,7 +33,15 @@ def commands() -> list[tuple[str, TyperCommand]]:
 
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
-    return sorted(root.commands.items())
+    return sorted(_leaves(root, ""))
+
+
+def _leaves(group: TyperGroup, prefix: str) -> Iterator[tuple[str, TyperCommand]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _leaves(command, f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}", command
 
 
 def words(name: str) -> set[str]:

@@ -65,7 +65,7 @@ def test_a_metric_that_nobody_defines_is_wrong(shop):
     (shop / "metrics").mkdir()
     finding = found(examine(shop), "references")
     assert finding.health is Health.WRONG
-    assert finding.message.startswith('experiment "food_and_drink_banner" names metric "')
+    assert finding.message.startswith('experiments: experiment "food_and_drink_banner": metric "')
 
 
 def test_a_broken_definition_is_wrong_and_does_not_stop_the_rest(shop):
@@ -73,8 +73,14 @@ def test_a_broken_definition_is_wrong_and_does_not_stop_the_rest(shop):
     broken.write_text("[visits\n")
     findings = examine(shop)
     assert found(findings, "metrics").health is Health.WRONG
-    assert str(broken) in found(findings, "metrics").message
+    assert found(findings, "metrics").message.startswith("metrics/broken.toml: is not valid TOML")
     assert found(findings, "disk").health is not Health.WRONG
+
+
+def test_what_is_wrong_is_told_once(shop):
+    (shop / "experiments" / "broken.toml").write_text('key = "broken"\n')
+    wrong = [finding for finding in examine(shop) if finding.health is Health.WRONG]
+    assert [finding.name for finding in wrong] == ["experiments", "landing files"]
 
 
 def test_a_file_where_a_directory_belongs_is_wrong(shop):
