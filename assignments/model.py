@@ -117,15 +117,15 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each variant in the latest phase, control first, the others as the file has them."""
+        """Weight of each variant in the latest phase, control first; 0 for one that it no longer has."""
         weights = self.phases[-1].weights
-        return {variant: weights[variant] for variant in self.variants}
+        return {variant: weights.get(variant, 0.0) for variant in self.variants}
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """Every variant, control first."""
-        others = (variant for variant in self.phases[-1].weights if variant != self.control)
-        return (self.control, *others)
+        """Every variant of any phase, control first, the others as the file has them."""
+        named = dict.fromkeys(variant for phase in reversed(self.phases) for variant in phase.weights)
+        return (self.control, *(variant for variant in named if variant != self.control))
 
     @property
     def fingerprint(self) -> str:

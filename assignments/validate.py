@@ -2,12 +2,12 @@
 
 import datetime as dt
 import itertools
-import math
 import unicodedata
 from collections.abc import Iterable
 
 from assignments.errors import AssignmentsError
 from assignments.model import Bucketing, Experiment, Phase
+from assignments.phases import same_shares
 from stats.errors import StatsError
 from stats.plan import NEEDS_UNITS, check_settings
 from tenbin_sdk.hashing import MAX_SHARDS, Range
@@ -155,15 +155,16 @@ def _phases(experiment: Experiment, where: str) -> None:
             raise AssignmentsError(
                 f"{at}.from: {after.from_} is not after {before.from_} of the phase before it"
             )
-        if not _same_shares(before.weights, after.weights):
-            raise AssignmentsError(
-                f"{at}.weights: {_show(after.weights)} differ from {_show(before.weights)} of the phase "
-                "before; changing weights within an iteration is not there yet, start a new iteration"
-            )
-        if before.ranges != after.ranges:
+        if same_shares(before.weights, after.weights) and before.ranges != after.ranges:
             raise AssignmentsError(
                 f"{at}.ranges: shards move between variants although the weights stay; "
                 "keep the ranges of the phase before, or start a new iteration"
+            )
+        versions = (before.since_version, after.since_version)
+        if versions[0] is not None and versions[1] is not None and versions[1] <= versions[0]:
+            raise AssignmentsError(
+                f"{at}.since_version: {versions[1]} is not above {versions[0]} of the phase before; a "
+                "phase begins with a ruleset of its own"
             )
 
 
@@ -176,18 +177,6 @@ def _weights(phase: Phase, at: str) -> None:
     for variant in phase.weights:
         _name(variant, f"{at}.weights")
     check_weights(phase.weights, where=f"{at}.weights", error=AssignmentsError)
-
-
-def _same_shares(left: dict[str, float], right: dict[str, float]) -> bool:
-    total_left, total_right = sum(left.values()), sum(right.values())
-    return left.keys() == right.keys() and all(
-        math.isclose(left[variant] * total_right, right[variant] * total_left, rel_tol=1e-9)
-        for variant in left
-    )
-
-
-def _show(weights: dict[str, float]) -> str:
-    return "{ " + ", ".join(f"{variant} = {weight:g}" for variant, weight in weights.items()) + " }"
 
 
 def _metrics(experiment: Experiment, where: str) -> None:

@@ -3,14 +3,17 @@
 import datetime as dt
 import math
 from collections.abc import Mapping
+from zoneinfo import ZoneInfo
 
 from assignments.model import Experiment
+from assignments.phases import kept, weight_phases
 from metrics.model import Metric, metrics_of
 from stats.choices import Kind
-from stats.plan import MetricPlan, Plan
+from stats.plan import MetricPlan, PhasePlan, Plan
 from workspace import Workspace
 
 _DAY_S = 86_400
+_UTC = ZoneInfo("UTC")
 
 # What a metric's kind is to the statistics.
 _ESTIMAND: dict[str, Kind] = {
@@ -24,8 +27,24 @@ _ESTIMAND: dict[str, Kind] = {
 }
 
 
-def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
-    """What the statistics must know of an experiment: its arms, its metrics and their roles."""
+def plan_of(
+    experiment: Experiment,
+    metrics: Mapping[str, Metric],
+    *,
+    zone: ZoneInfo = _UTC,
+    as_of: dt.date | None = None,
+) -> Plan:
+    """What the statistics must know of an experiment: its arms, its metrics and their roles.
+
+    Args:
+        experiment: the experiment.
+        metrics: all metrics by name.
+        zone: the workspace's time zone, in which the experiment ends.
+        as_of: the day that is analysed: later changes of the weights do not exist then.
+    """
+    phases = weight_phases(experiment, zone, as_of=as_of)
+    shards = None if experiment.bucketing is None else kept(phases, experiment.bucketing.total_shards)
+    changed = len(phases) > 1
     margins = {guardrail.metric: guardrail.margin for guardrail in experiment.metrics.guardrail}
     used = metrics_of(experiment, metrics)
     return Plan(
@@ -37,7 +56,11 @@ def plan_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> Plan:
         alpha=experiment.alpha,
         horizon=experiment.horizon,
         population=experiment.population,
-        weights=experiment.weights,
+        weights={name: phases[-1].weights.get(name, 0.0) for name in experiment.variants},
+        phases=tuple(PhasePlan(number=one.number, weights=one.weights) for one in phases) if changed else (),
+        kept={name: (shards or {}).get(name, 0) for name in experiment.variants}
+        if changed and shards is not None
+        else None,
         planned_units=experiment.planned_units,
         metrics=tuple(
             MetricPlan(

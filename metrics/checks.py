@@ -12,11 +12,12 @@ import msgspec
 from sqlglot import exp
 
 from assignments.model import Experiment
+from assignments.phases import weight_phases
 from metrics.engines.engine import Engine
 from metrics.sql import health
 from metrics.sql.exposures import RECORDS
 from stats.results import Finding, Outcome
-from stats.srm import sample_ratio
+from stats.srm import sample_ratio, sample_ratio_over
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -153,7 +154,13 @@ def exposure_before_outcome(
 
 def srm(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """Sample ratio mismatch: whether the variants got the units that their weights make expect."""
-    found = sample_ratio(engine.enrolment(con, experiment).counts(as_of), experiment.weights)
+    enrolment = engine.enrolment(con, experiment)
+    phases = weight_phases(experiment, engine.workspace.timezone, as_of=as_of)
+    found = (
+        sample_ratio_over(enrolment.counts_by_phase(as_of), {one.number: one.weights for one in phases})
+        if len(phases) > 1
+        else sample_ratio(enrolment.counts(as_of), phases[0].weights)
+    )
     if found.p_value is None:
         return Finding(name="srm", status=Outcome.NOT_APPLICABLE, message="there are no units to count")
     observed = " / ".join(f"{count:,}" for count in found.observed.values())

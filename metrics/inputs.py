@@ -17,9 +17,9 @@ from metrics.sql.moments import MAX_SEGMENT_VALUES, OTHER
 from metrics.sql.partials import stored_name
 from metrics.sql.plan import MetricColumns, UnitPlan
 from metrics.steps import Enrolment
-from stats.findings import DAY, Places
+from stats.findings import DAY, PHASE, Places, day_of_phase
 from stats.moments import Moments
-from stats.plan import Cell, DailyCell, UnitCell
+from stats.plan import Cell, DailyCell, PhasePlan, UnitCell
 
 DAY_S = 86_400
 MOST_UNITS = 2_000_000  # of which single values are read; more are judged by their moments alone
@@ -29,13 +29,26 @@ _ENOUGH = 0.5  # share of the units that must have been exposed long enough for 
 _OF_DAY = "FROM unit_metrics WHERE experiment = $experiment AND iteration = $iteration AND as_of = $as_of"
 
 
-def places(con: duckdb.DuckDBPyConnection, plan: UnitPlan, enrolment: Enrolment, as_of: dt.date) -> Places:
-    """Units by variant per day of first exposure and per value of each segment."""
+def places(
+    con: duckdb.DuckDBPyConnection,
+    plan: UnitPlan,
+    enrolment: Enrolment,
+    as_of: dt.date,
+    phases: Sequence[PhasePlan] = (),
+) -> Places:
+    """Units by variant per day of first exposure, per phase where there are several, and per segment."""
+    changed = len(phases) > 1
     days: dict[str, dict[str, int]] = {}
     for row in enrolment.by_day(as_of):
-        days.setdefault(row.day.isoformat(), dict.fromkeys(enrolment.variants, 0))[row.variant] += row.units
+        day = day_of_phase(row.day, row.phase) if changed else row.day.isoformat()
+        days.setdefault(day, dict.fromkeys(enrolment.variants, 0))[row.variant] += row.units
     found: dict[str, dict[str, dict[str, int]]] = {DAY: days}
-    for dimension in plan.segments:
+    if changed:
+        counted = enrolment.counts_by_phase(as_of)
+        found[PHASE] = {f"{PHASE} {number}": units for number, units in sorted(counted.items())}
+    # Without known shards the kept units of a segment have no split of their own that could be tested.
+    tested = plan.segments if not changed or plan.experiment.bucketing is not None else ()
+    for dimension in tested:
         found[dimension] = _by_segment(con, plan.experiment, dimension, as_of)
     return found
 

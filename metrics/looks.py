@@ -96,9 +96,10 @@ def take_looks(
         return ()
     taken = looks_of(con, engine, experiment)
     looks, fresh = [one.look for one in taken], []
-    plan, look_plan = plan_of(experiment, engine.metrics), _look_plan(engine, experiment)
+    zone, look_plan = engine.workspace.timezone, _look_plan(engine, experiment)
     for as_of in due_days(con, engine, experiment, until=dt.date.min, now=now):
         cells = days.get(as_of, ())
+        plan = plan_of(experiment, engine.metrics, zone=zone, as_of=as_of)
         look = next_look(looks, look_plan, as_of=as_of, n=mature_units(plan, cells))
         if look is not None:
             looks.append(look)

@@ -7,7 +7,7 @@ which stands beside the old (DESIGN 5). A second run over the same moments recor
 import dataclasses
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -24,6 +24,7 @@ from metrics.evidence import moments_of
 from metrics.inputs import daily_cells, places, unit_cells
 from metrics.looks import take_looks
 from metrics.model import MetricsError, metrics_of
+from metrics.steps import Enrolment
 from stats.analysis import Analysis, analyse
 from stats.findings import Places
 from stats.looks import Taken
@@ -80,22 +81,25 @@ def refresh_results(
     enrolment = engine.enrolment(con, experiment)
     end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
     readable = experiment.horizon == "anytime" or last >= end  # else what they say is withheld
-    if readable or NEEDS_UNITS & set(experiment.analysis.methods):
+    zone = engine.workspace.timezone
+    latest = plan_of(experiment, engine.metrics, zone=zone, as_of=last)
+    # Units and days since exposure are not kept by phase, and are never pooled over phases.
+    pooled = len(latest.phases) < 2  # noqa: PLR2004 - a change of weights
+    if pooled and (readable or NEEDS_UNITS & set(experiment.analysis.methods)):
         known = [cell for cell in days[last] if isinstance(cell, Cell)]
         days[last] += unit_cells(con, plan, last, known)
-    if readable:
+    if pooled and readable:
         days[last] += daily_cells(con, plan, engine.metrics, enrolment, last)
-    asked = plan_of(experiment, engine.metrics)
     readings = [
         _read_day(
-            asked,
+            plan_of(experiment, engine.metrics, zone=zone, as_of=as_of),
             as_of,
             cells,
             ended=as_of >= end,
             provisional=is_provisional(as_of, engine.workspace, now),
-            counts=enrolment.counts(as_of),
+            enrolment=enrolment,
             failed_checks=failed if as_of == last else (),
-            places=places(con, plan, enrolment, last) if as_of == last else None,
+            places=places(con, plan, enrolment, last, latest.phases) if as_of == last else None,
             taken=taken,
         )
         for as_of, cells in days.items()
@@ -113,7 +117,7 @@ def _read_day(
     *,
     ended: bool,
     provisional: bool,
-    counts: Mapping[str, int],
+    enrolment: Enrolment,
     failed_checks: Sequence[str],
     places: Places | None,
     taken: Sequence[Taken],
@@ -122,7 +126,7 @@ def _read_day(
     analysis = analyse(
         plan,
         cells,
-        counts=counts,
+        counts=enrolment.counts_by_phase(as_of) if plan.phases else enrolment.counts(as_of),
         as_of=as_of,
         ended=ended,
         provisional=provisional,

@@ -57,22 +57,25 @@ class DayCount(msgspec.Struct, frozen=True, kw_only=True):
     day: dt.date
     variant: str
     units: int
+    phase: int = 1
 
 
 class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
     """An experiment's units by first exposure, as of any day."""
 
     variants: tuple[str, ...]
-    rows: tuple[tuple[dt.date, dt.date | None, str, int], ...]  # day, day of a second variant, variant, units
+    # Day, day of a second variant, variant, units, phase of first exposure.
+    rows: tuple[tuple[dt.date, dt.date | None, str, int, int], ...]
 
     def by_day(self, as_of: dt.date) -> list[DayCount]:
-        """By day and variant of the definition, without units seen in two variants by `as_of`."""
-        found: dict[tuple[dt.date, str], int] = {}
-        for day, second_on, variant, units in self.rows:
+        """By day, phase and variant of the definition, without units seen in two variants by `as_of`."""
+        found: dict[tuple[dt.date, int, str], int] = {}
+        for day, second_on, variant, units, phase in self.rows:
             if day <= as_of and variant in self.variants and (second_on is None or second_on > as_of):
-                found[day, variant] = found.get((day, variant), 0) + units
+                found[day, phase, variant] = found.get((day, phase, variant), 0) + units
         return [
-            DayCount(day=day, variant=variant, units=count) for (day, variant), count in sorted(found.items())
+            DayCount(day=day, variant=variant, units=count, phase=phase)
+            for (day, phase, variant), count in sorted(found.items())
         ]
 
     def counts(self, as_of: dt.date) -> dict[str, int]:
@@ -80,4 +83,11 @@ class Enrolment(msgspec.Struct, frozen=True, kw_only=True):
         counted = dict.fromkeys(self.variants, 0)
         for row in self.by_day(as_of):
             counted[row.variant] += row.units
+        return counted
+
+    def counts_by_phase(self, as_of: dt.date) -> dict[int, dict[str, int]]:
+        """The same by phase of first exposure, before any unit is left out because its shard was moved."""
+        counted: dict[int, dict[str, int]] = {}
+        for row in self.by_day(as_of):
+            counted.setdefault(row.phase, dict.fromkeys(self.variants, 0))[row.variant] += row.units
         return counted

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from metrics.analysis import plan_of, planned_end
 from metrics.engines.engine import Engine
 from metrics.looks import boundary_of, looks_of, next_day
 from metrics.registry import fingerprint_of
+from metrics.steps import Enrolment
 from reports.readout import (
     DailyExposure,
     Exclusion,
@@ -110,10 +112,7 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
             Exclusion(reason=item.reason, count=item.count, of=item.of)
             for item in engine.exclusions(con, experiment, as_of)
         ),
-        exposures=tuple(
-            DailyExposure(day=item.day, variant=item.variant, units=item.units)
-            for item in enrolment.by_day(as_of)
-        ),
+        exposures=_exposures(enrolment, as_of),
         results=results,
         series=series,
         metrics=_definitions(engine, experiment),
@@ -124,6 +123,17 @@ def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Ex
         inputs=tuple(InputFile(**msgspec.structs.asdict(item)) for item in evidence.inputs(con)),
         fingerprint=fingerprint_of(experiment, engine.metrics),
         warnings=health.warnings,
+    )
+
+
+def _exposures(enrolment: Enrolment, as_of: dt.date) -> tuple[DailyExposure, ...]:
+    """Units by day and variant, whatever the phase."""
+    units: Counter[tuple[dt.date, str]] = Counter()
+    for item in enrolment.by_day(as_of):
+        units[item.day, item.variant] += item.units
+    return tuple(
+        DailyExposure(day=day, variant=variant, units=count)
+        for (day, variant), count in sorted(units.items())
     )
 
 

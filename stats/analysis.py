@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -36,7 +37,7 @@ from stats.rows import (
     rounded_finding,
     undefined_rows,
 )
-from stats.srm import NOT_TESTED, sample_ratio
+from stats.srm import NOT_TESTED, sample_ratio, sample_ratio_over
 
 __all__ = [
     "TUNED_FOR", "Analysis", "AnyCell", "Cell", "DailyCell", "MetricPlan", "Plan", "QuantileCell", "Settings",
@@ -66,7 +67,7 @@ def analyse(
     plan: Plan,
     cells: Iterable[AnyCell],
     *,
-    counts: Mapping[str, int] | None,
+    counts: Mapping[str, int] | Mapping[int, Mapping[str, int]] | None,
     as_of: dt.date | None,
     ended: bool,
     provisional: bool = False,
@@ -79,7 +80,8 @@ def analyse(
     Args:
         plan: the experiment.
         cells: its data, one cell per metric, variant and segment; an absent cell is one without units.
-        counts: units by variant, as they were first seen, for the sample ratio; None: nobody knows them.
+        counts: units by variant, as they were first seen, for the sample ratio; where the weights changed, so
+            by phase; None: nobody knows them.
         as_of: the day that the cells are cut at; None for data without days.
         ended: whether the planned end is reached, from which on a fixed horizon may be read.
         provisional: whether late rows may still change the cells.
@@ -106,7 +108,7 @@ def analyse(
         for place, one in enumerate(read)
         for row in _rows(plan, one, corrections.get(place), base, ended=ended)
     )
-    srm = NOT_TESTED if counts is None else sample_ratio(counts, plan.weights)
+    srm = NOT_TESTED if counts is None else _sample_ratio(plan, counts)
     found = tuple(
         rounded_finding(one) for one in _findings(plan, read, cells, places or {}, taken, ended=ended)
     )
@@ -117,6 +119,16 @@ def analyse(
         decision=decide(plan, results, srm, ended=ended, failed_checks=failed),
         findings=found,
         warnings=tuple(_warnings(plan, read)),
+    )
+
+
+def _sample_ratio(plan: Plan, counts: Mapping[str, int] | Mapping[int, Mapping[str, int]]) -> Srm:
+    by_phase = {phase: units for phase, units in counts.items() if isinstance(phase, int)}
+    if not by_phase:
+        return sample_ratio(cast("Mapping[str, int]", counts), plan.weights)
+    return sample_ratio_over(
+        cast("Mapping[int, Mapping[str, int]]", by_phase),
+        {phase: plan.weights_of(phase) for phase in by_phase},
     )
 
 
@@ -139,7 +151,10 @@ def evidence(plan: Plan, cells: Iterable[AnyCell]) -> tuple[Evidence, ...]:
             metric=one.metric.name, variant=one.variant, baseline=one.baseline, contrast=one.estimators[0]
         )
         for one in compare(plan, cells)
-        if one.segment is None and one.estimators and isinstance(one.estimators[0], Contrast)
+        if one.segment is None
+        and one.estimators
+        and not one.too_few
+        and isinstance(one.estimators[0], Contrast)
     )
 
 
@@ -220,5 +235,10 @@ def _warnings(plan: Plan, read: Sequence[_Read]) -> Iterator[str]:
                     said.setdefault(code, {})[one.comparison.metric.name] = None
     for code, names in said.items():
         yield f"{', '.join(names)}: {REASONS[code]}."
+    if len(plan.phases) > 1 and plan.kept is None:
+        yield (
+            "The weights changed, and who was moved is not known: every unit stays in the variant and phase "
+            "of its first exposure, so an effect is diluted by those who were moved afterwards."
+        )
     if not plan.settings.planned_segments and any(one.comparison.segment is not None for one in read):
         yield "Segments are for exploration: their p-values are corrected within a dimension only."

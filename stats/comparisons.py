@@ -1,16 +1,17 @@
 """Cells → comparisons: per metric, pair of variants and segment, the estimators that can be made."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from stats import clusters, contrasts, exact, regression
-from stats.contrasts import Arm, Contrast
+from stats import clusters, contrasts, exact, phases, regression
+from stats.contrasts import Arm, Contrast, reduction
 from stats.errors import StatsError
 from stats.moments import Moments
+from stats.phases import Arms
 from stats.plan import AnyCell, Cell, DailyCell, MetricPlan, Plan, QuantileCell, UnitCell
 from stats.proportions import Counts
 from stats.quantiles import Quantile, quantile
@@ -52,19 +53,38 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     estimators: tuple[Estimator, ...] = ()  # the first one is the headline
     problem: str | None = None  # why there is none
     notes: tuple[str, ...] = ()  # what a reader of them must know
-    moments: tuple[Moments, Moments] = (_NOTHING, _NOTHING)  # variant, baseline
+    moments: Arms = (_NOTHING, _NOTHING)  # variant, baseline; of all phases together
+    phases: tuple[Arms, ...] = ()  # where the weights changed: both arms of each phase, two or more phases
     units: tuple[UnitCell, UnitCell] | None = None  # likewise, where units are at hand
-    strata: tuple[Stratum, ...] = ()
+    strata: tuple[tuple[Stratum, ...], ...] = ()  # of each phase, or of the only one
 
     @property
-    def arms(self) -> tuple[Moments, Moments]:
-        """Moments of the measure as one column, then the covariates: a ratio is linearised."""
-        return self.moments if self.metric.width == 1 else _linear(self.metric, *self.moments)
+    def arms(self) -> tuple[Arms, ...]:
+        """Of each phase, moments of the measure as one column, then the covariates: a ratio is linearised."""
+        metric, pairs = self.metric, 2 if self.metric.ratio_covariate else 1
+        if not self.phases:
+            (v, b) = self.moments
+            one = (contrasts.linearised(v, pairs=pairs), contrasts.linearised(b, pairs=pairs))
+            return (self.moments if metric.width == 1 else one,)
+        if metric.width == 1:
+            return self.phases
+        scale_v, scale_b = phases.scales(self.phases, pairs=pairs)
+        return tuple((scale_v.apply(v), scale_b.apply(b)) for v, b in self.phases)
 
     @property
     def counts(self) -> Counts | None:
-        """Conversions and units, for a proportion of units."""
-        v, b = self.moments
+        """Conversions and units, for a proportion of units; phases have no counts in common."""
+        return None if self.phases else self._counts_of(*self.moments)
+
+    @property
+    def too_few(self) -> bool:
+        """Whether conversions, of all phases together, are too few for the normal law of a sequence."""
+        if not self.phases:
+            return bool(self.estimators) and isinstance(self.estimators[0], Counted)
+        counts = self._counts_of(*self.moments)
+        return counts is not None and exact.choose(counts).method != "z_unpooled"
+
+    def _counts_of(self, v: Moments, b: Moments) -> Counts | None:
         if self.metric.kind != "proportion" or self.metric.clustered or self.problem:
             return None
         converted = [arm.mean[0] * arm.n for arm in (v, b)]
@@ -73,18 +93,18 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Place(NamedTuple):
-    """What there is of one metric and segment, by variant."""
+    """What there is of one metric and segment, by variant and phase."""
 
-    cells: dict[str, Cell]
+    cells: dict[tuple[str, int], Cell]
     units: dict[str, UnitCell]
-    quantiles: dict[str, QuantileCell]
+    quantiles: dict[tuple[str, int], QuantileCell]
 
 
 def compare(plan: Plan, cells: Iterable[AnyCell]) -> tuple[Comparison, ...]:
     """Every comparison of the plan: by metric as listed, everyone before segments, variants as listed.
 
     Raises:
-        StatsError: two cells of one metric, variant and segment, or a cell of an unknown metric.
+        StatsError: two cells of one metric, variant, phase and segment, or a cell of an unknown metric.
     """
     places: dict[tuple[str, str | None], _Place] = {}
     for cell in cells:
@@ -96,24 +116,18 @@ def compare(plan: Plan, cells: Iterable[AnyCell]) -> tuple[Comparison, ...]:
 
 
 def _put(place: _Place, cell: Cell | UnitCell | QuantileCell) -> None:
-    if cell.variant in _kind(place, cell):
-        raise StatsError(
-            f'metric "{cell.metric}" has two cells for variant "{cell.variant}" in segment '
-            f"{cell.segment or 'everyone'}; phases with different weights are never pooled"
-        )
     match cell:
         case Cell():
-            place.cells[cell.variant] = cell
+            is_new = place.cells.setdefault((cell.variant, cell.phase), cell) is cell
         case UnitCell():
-            place.units[cell.variant] = cell
+            is_new = place.units.setdefault(cell.variant, cell) is cell
         case QuantileCell():
-            place.quantiles[cell.variant] = cell
-
-
-def _kind(place: _Place, cell: Cell | UnitCell | QuantileCell) -> Mapping[str, AnyCell]:
-    if isinstance(cell, Cell):
-        return place.cells
-    return place.units if isinstance(cell, UnitCell) else place.quantiles
+            is_new = place.quantiles.setdefault((cell.variant, cell.phase), cell) is cell
+    if not is_new:
+        raise StatsError(
+            f'metric "{cell.metric}" has two cells for variant "{cell.variant}" in segment '
+            f"{cell.segment or 'everyone'}; state each phase once, under its own number"
+        )
 
 
 def _comparisons(plan: Plan, places: Mapping[tuple[str, str | None], _Place]) -> Iterator[Comparison]:
@@ -132,39 +146,96 @@ def _comparisons(plan: Plan, places: Mapping[tuple[str, str | None], _Place]) ->
                     problem="no_units",
                 )
                 if metric.kind == "quantile":
-                    yield _of_quantiles(asked, place.quantiles, alpha=plan.alpha)
+                    yield _of_quantiles(asked, place.quantiles, plan)
                 else:
-                    known = _known(asked, place)
+                    known = _known(plan, asked, place)
                     if segment is None and plan.settings.strata is not None:
                         known = _with_strata(known, plan.settings.strata, places)
                     yield known if known.problem else _with_estimators(plan, known)
 
 
-def _known(asked: Comparison, place: _Place) -> Comparison:
+def _known(plan: Plan, asked: Comparison, place: _Place) -> Comparison:
     """The comparison with what was observed, or with why nothing can be compared."""
     metric = asked.metric
-    cells = [place.cells.get(name) for name in (asked.variant, asked.baseline)]
-    v, b = (_NOTHING if cell is None else cell.moments for cell in cells)
-    units = [place.units.get(name) for name in (asked.variant, asked.baseline)]
-    immature = sum(0 if cell is None else cell.n_immature for cell in cells)
-    clipped = [
-        None if cell is None or cell.clipped is None or not cell.moments.n else cell.clipped / cell.moments.n
-        for cell in cells
+    cells = [
+        [cell for (variant, _), cell in sorted(place.cells.items()) if variant == name]
+        for name in (asked.variant, asked.baseline)
     ]
-    return msgspec.structs.replace(
+    together, compared, notes = _by_phase(metric, *cells)
+    immature = sum(cell.n_immature for arm in cells for cell in arm)
+    clipped = [_clipped(arm) for arm in cells]
+    units = [place.units.get(name) for name in (asked.variant, asked.baseline)]
+    caps = (cell.cap for arm in cells for cell in arm if cell.cap is not None)
+    known = msgspec.structs.replace(
         asked,
-        n_variant=v.n,
-        n_baseline=b.n,
+        n_variant=together[0].n,
+        n_baseline=together[1].n,
         n_immature=immature,
-        mean_variant=_observed(metric, v),
-        mean_baseline=_observed(metric, b),
-        cap=next((cell.cap for cell in cells if cell is not None and cell.cap is not None), None),
+        mean_variant=_observed(metric, together[0]),
+        mean_baseline=_observed(metric, together[1]),
+        cap=next(caps, None),
         clipped_variant=clipped[0],
         clipped_baseline=clipped[1],
-        problem=_problem(metric, v, b, immature),
-        moments=(v, b),
-        units=(units[0], units[1]) if units[0] is not None and units[1] is not None else None,
+        problem=_lost(plan, asked) or _problem(metric, (together, *compared), immature),
+        moments=together,
+        phases=compared,
+        units=(units[0], units[1])
+        if units[0] is not None and units[1] is not None and not compared
+        else None,
+        notes=notes,
     )
+    return known if known.problem or not compared else _with_means(plan, known)
+
+
+def _lost(plan: Plan, asked: Comparison) -> str | None:
+    """Why an arm has no units, where the weights' change left none of its shards in place."""
+    arms = (asked.variant, asked.baseline)
+    return "no_kept_shard" if plan.kept is not None and not all(map(plan.kept.get, arms)) else None
+
+
+def _by_phase(
+    metric: MetricPlan, variant: Sequence[Cell], baseline: Sequence[Cell]
+) -> tuple[Arms, tuple[Arms, ...], tuple[str, ...]]:
+    """Both arms together, phase by phase where there are several, and what is to be said of it.
+
+    A phase with fewer than two units in an arm can't be compared and is never pooled with another: it waits,
+    and by counts only, so that no outcome decides.
+    """
+    empty = _empty(metric.width + metric.covariates)
+    found = {cell.phase: [empty, empty] for cell in (*variant, *baseline) if cell.moments.n}
+    for side, arm in enumerate((variant, baseline)):
+        for cell in arm:
+            if cell.moments.n:
+                found[cell.phase][side] = cell.moments
+    arms = [(v, b) for _, (v, b) in sorted(found.items())]
+    if any(len({len(one.mean) for one in side}) > 1 for side in zip(*arms, strict=True)):
+        arms = arms[:1]  # columns that differ can't be put together, and are the problem then
+    enough = [(v, b) for v, b in arms if min(v.n, b.n) >= _LEAST_UNITS]
+    notes = ("phase_left_out",) if enough and len(enough) < len(arms) else ()
+    used = enough or arms
+    if not used:
+        return (empty, empty), (), notes
+    return _together(used), tuple(enough) if len(enough) > 1 else (), notes
+
+
+def _together(arms: Sequence[Arms]) -> Arms:
+    variant, baseline = arms[0]
+    for v, b in arms[1:]:
+        variant, baseline = variant.merge(v), baseline.merge(b)
+    return variant, baseline
+
+
+def _clipped(cells: Sequence[Cell]) -> float | None:
+    """The share of an arm's units whose value was capped."""
+    units = sum(cell.moments.n for cell in cells if cell.clipped is not None)
+    return sum(cell.clipped or 0 for cell in cells) / units if units else None
+
+
+def _with_means(plan: Plan, known: Comparison) -> Comparison:
+    """With the arms' means as they are compared: pooled ones would mix phases in different shares."""
+    plain = plain_contrast(plan, known)
+    means = [float(each) if math.isfinite(each) else None for each in (plain.variant, plain.baseline)]
+    return msgspec.structs.replace(known, mean_variant=means[0], mean_baseline=means[1])
 
 
 def _observed(metric: MetricPlan, moments: Moments) -> float | None:
@@ -178,9 +249,9 @@ def _observed(metric: MetricPlan, moments: Moments) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _problem(metric: MetricPlan, variant: Moments, baseline: Moments, n_immature: int) -> str | None:
-    """Why nothing can be compared: the first reason that one of the arms gives."""
-    arms, columns = (variant, baseline), metric.width + metric.covariates
+def _problem(metric: MetricPlan, phased: Sequence[Arms], n_immature: int) -> str | None:
+    """Why nothing can be compared: the first reason of an arm, over all phases together or in one of them."""
+    columns = metric.width + metric.covariates
     is_share = metric.kind == "proportion" and not metric.clustered
     reasons: tuple[tuple[str, Callable[[Moments], bool]], ...] = (
         ("immature" if n_immature else "no_units", lambda arm: arm.n == 0),
@@ -188,10 +259,13 @@ def _problem(metric: MetricPlan, variant: Moments, baseline: Moments, n_immature
         ("columns_differ", lambda arm: {len(arm.mean), len(arm.cov), *map(len, arm.cov)} != {columns}),
         ("not_finite", lambda arm: not all(map(math.isfinite, (*arm.mean, *chain(*arm.cov))))),
         ("impossible_moments", lambda arm: not _possible(arm)),
-        ("zero_denominator", lambda arm: metric.width > 1 and arm.mean[1] == 0),
         ("not_a_proportion", lambda arm: is_share and not 0 <= arm.mean[0] <= 1),
     )
-    return next((reason for reason, gives in reasons if any(map(gives, arms))), None)
+    arms = list(chain(*phased))
+    found = next((reason for reason, gives in reasons if any(map(gives, arms))), None)
+    # A phase without a denominator says nothing yet; it is the whole that is divided by.
+    divides = metric.width > 1 and found is None
+    return "zero_denominator" if divides and any(arm.mean[1] == 0 for arm in phased[0]) else found
 
 
 def _possible(arm: Moments) -> bool:
@@ -209,24 +283,36 @@ def _possible(arm: Moments) -> bool:
 def _with_strata(
     known: Comparison, dimension: str, places: Mapping[tuple[str, str | None], _Place]
 ) -> Comparison:
-    """The strata of both arms, where together they hold every unit."""
-    nobody = _empty(len(known.moments[0].mean))
-
-    def arm(place: _Place, variant: str) -> Moments:
-        return place.cells[variant].moments if variant in place.cells else nobody
-
-    found = [
-        (arm(place, known.variant), arm(place, known.baseline))
+    """The strata of both arms, phase by phase, where together they hold every unit."""
+    cells = [
+        place.cells
         for (name, segment), place in sorted(places.items(), key=lambda item: item[0][1] or "")
         if name == known.metric.name and segment is not None and segment.startswith(f"{dimension}=")
     ]
-    strata = tuple((v, b) for v, b in found if v.n + b.n)
-    complete = all(
-        sum(stratum[place].n for stratum in strata) == arm.n for place, arm in enumerate(known.moments)
-    )
-    if strata and complete:
+    numbers = sorted({phase for place in cells for _, phase in place})
+    found = [_strata_of(known, cells, phase) for phase in numbers]
+    wanted = known.phases or (known.moments,)
+    strata = tuple(one for one in found if any(_sizes(one) == _sizes([arms]) for arms in wanted))
+    if strata and len(strata) == len(wanted):
         return msgspec.structs.replace(known, strata=strata)
     return msgspec.structs.replace(known, notes=(*known.notes, "strata_incomplete"))
+
+
+def _strata_of(
+    known: Comparison, cells: Sequence[Mapping[tuple[str, int], Cell]], phase: int
+) -> tuple[Stratum, ...]:
+    """The strata of one phase that have units."""
+    nobody = _empty(len(known.moments[0].mean))
+
+    def arm(place: Mapping[tuple[str, int], Cell], variant: str) -> Moments:
+        return place[variant, phase].moments if (variant, phase) in place else nobody
+
+    found = [(arm(place, known.variant), arm(place, known.baseline)) for place in cells]
+    return tuple((v, b) for v, b in found if v.n + b.n)
+
+
+def _sizes(strata: Sequence[Stratum]) -> tuple[int, int]:
+    return sum(v.n for v, _ in strata), sum(b.n for _, b in strata)
 
 
 def _empty(width: int) -> Moments:
@@ -260,6 +346,12 @@ def _with_estimators(plan: Plan, known: Comparison) -> Comparison:
 def plain_contrast(plan: Plan, known: Comparison) -> Contrast:
     """The difference without adjustment."""
     metric, arms = known.metric, known.moments
+    if known.phases:
+        of_shares = metric.kind == "proportion" and not metric.clustered
+        way = contrasts.difference_of_proportions if of_shares else contrasts.difference_of_means
+        found = phases.compared_within(_measures(known), way)
+        name = "cluster_delta" if metric.clustered else "delta" if metric.kind == "ratio" else found.method
+        return msgspec.structs.replace(found, method=name)
     if not metric.clustered:
         return _PLAIN[metric.kind](*arms)
     if known.units is not None and plan.settings.clusters in {"auto", "cr2"}:
@@ -267,8 +359,20 @@ def plain_contrast(plan: Plan, known: Comparison) -> Contrast:
     return by_clusters("cluster_cr1" if plan.settings.clusters == "cr1" else "cluster_delta", known)
 
 
+def _measures(known: Comparison) -> list[Arms]:
+    """Of each phase, the measure as one column, without covariates."""
+    return [(_first(v), _first(b)) for v, b in known.arms]
+
+
+def _first(arm: Moments) -> Moments:
+    return Moments(arm.n, arm.mean[:1], (arm.cov[0][:1],))
+
+
 def by_clusters(method: str, known: Comparison) -> Contrast:
     """Means over units that were randomised in clusters, by the named variance."""
+    if known.phases:
+        found = phases.compared_within(_measures(known), contrasts.difference_of_means)
+        return msgspec.structs.replace(found, method="cluster_delta")
     if method == "cluster_cr2" and known.units is not None:
         v, b = (clusters.Clusters(cell.columns[0], cell.columns[1]) for cell in known.units)
         return clusters.cr2_means(v, b)
@@ -301,14 +405,7 @@ def _adjusted(plan: Plan, known: Comparison) -> tuple[Contrast | None, tuple[str
 def adjusted_contrast(method: str, known: Comparison) -> tuple[Contrast | None, tuple[str, ...]]:
     """One adjusted difference by its method; None with the reason in the notes where there is none."""
     if method == "post_stratified":
-        measures = [(_measure(known.metric, v), _measure(known.metric, b)) for v, b in known.strata]
-        kind = known.metric.kind if known.metric.kind == "proportion" else "mean"
-        found = post_stratified(measures, kind="ratio" if known.metric.width > 1 else kind)
-        if "not_stratified" in found.notes:
-            return None, found.notes
-        if not found.contrast.variance_against(1.0) > 0:
-            return None, (*found.notes, "not_stratified")
-        return found.contrast, found.notes
+        return _stratified(known)
     first = known.metric.width + (1 if known.metric.ratio_covariate else 0)
     if not any(arm.cov[i][i] > 0 for arm in known.moments for i in range(known.metric.width, len(arm.cov))):
         return None, ("covariate_constant",)
@@ -318,7 +415,7 @@ def adjusted_contrast(method: str, known: Comparison) -> tuple[Contrast | None, 
         samples = [Sample.of(*cell.columns) for cell in known.units]
         better = regression.lin_robust(*samples, errors="hc2" if method == "lin_hc2" else "hc3")
     else:
-        better = _FROM_MOMENTS[method](*known.arms)
+        better = _by_moments(_FROM_MOMENTS[method], known)
     return (better, ()) if better.variance_against(1.0) > 0 else (None, ("covariate_constant",))
 
 
@@ -329,19 +426,90 @@ _FROM_MOMENTS: Mapping[str, Callable[[Moments, Moments], Contrast]] = {
 }
 
 
+def _by_moments(way: Callable[[Moments, Moments], Contrast], known: Comparison) -> Contrast:
+    """An adjusted difference from moments: in each phase by itself, where there are several."""
+    arms = known.arms
+    if len(arms) == 1:
+        return way(*arms[0])
+    plain = phases.compared_within(_measures(known), contrasts.difference_of_means)
+    return _reduced(phases.compared_within(arms, way), plain)
+
+
+def _reduced(adjusted: Contrast, plain: Contrast) -> Contrast:
+    gone = reduction(adjusted.variance_against(1.0), plain.variance_against(1.0))
+    return msgspec.structs.replace(adjusted, variance_reduction=gone)
+
+
+def _stratified(known: Comparison) -> tuple[Contrast | None, tuple[str, ...]]:
+    """The difference within strata, and within phases where there are several."""
+    metric = known.metric
+    kind: Literal["proportion", "mean", "ratio"] = "proportion" if metric.kind == "proportion" else "mean"
+    if not known.phases:
+        measures = [(_measure(metric, v), _measure(metric, b)) for v, b in known.strata[0]]
+        found = post_stratified(measures, kind="ratio" if metric.width > 1 else kind)
+        contrast, notes = found.contrast, found.notes
+        if "not_stratified" in notes:
+            return None, notes
+    else:
+        scaled = [_scaled(known, strata) for strata in known.strata]
+        each = [post_stratified(strata, kind=kind) for strata in scaled]
+        notes = tuple(dict.fromkeys(note for one in each for note in one.notes if note != "not_stratified"))
+        if all("not_stratified" in one.notes for one in each):
+            return None, (*notes, "not_stratified")
+        units = phases.units_of(known.phases)
+        plain = phases.compared_within(_measures(known), _PLAIN[kind])
+        contrast = _reduced(phases.combined([one.contrast for one in each], units), plain)
+        contrast = msgspec.structs.replace(contrast, method="post_stratified")
+    if not contrast.variance_against(1.0) > 0:
+        return None, (*notes, "not_stratified")
+    return contrast, notes
+
+
+def _scaled(known: Comparison, strata: Sequence[Stratum]) -> list[Stratum]:
+    """Strata of one phase on the scale of all phases, without covariates."""
+    if known.metric.width == 1:
+        return [(_first(v), _first(b)) for v, b in strata]
+    scale_v, scale_b = phases.scales(known.phases, pairs=1)
+    return [(_first(scale_v.apply(v)), _first(scale_b.apply(b))) for v, b in strata]
+
+
 def _measure(metric: MetricPlan, arm: Moments) -> Moments:
     """Without the covariates."""
     width = metric.width
     return Moments(arm.n, arm.mean[:width], tuple(row[:width] for row in arm.cov[:width]))
 
 
-def _linear(metric: MetricPlan, variant: Moments, baseline: Moments) -> tuple[Moments, Moments]:
-    pairs = 2 if metric.ratio_covariate else 1
-    return contrasts.linearised(variant, pairs=pairs), contrasts.linearised(baseline, pairs=pairs)
+def _of_quantiles(asked: Comparison, cells: Mapping[tuple[str, int], QuantileCell], plan: Plan) -> Comparison:
+    """Quantiles of each phase by themselves, put together where there are several."""
+    numbers = sorted({phase for _, phase in cells}) or [1]
+    found = [_of_quantile(asked, cells, phase, plan.alpha) for phase in numbers]
+    usable = [one for one in found if one.estimators]
+    if len(found) == 1 or not usable:
+        first = usable[0] if usable else found[0]
+        lost = _lost(plan, asked)
+        return msgspec.structs.replace(first, problem=lost) if lost else first
+    units = [one.n_variant + one.n_baseline for one in usable]
+    contrast = phases.combined(
+        [one.estimators[0] for one in usable if isinstance(one.estimators[0], Contrast)], units
+    )
+    return msgspec.structs.replace(
+        asked,
+        n_variant=sum(one.n_variant for one in usable),
+        n_baseline=sum(one.n_baseline for one in usable),
+        mean_variant=float(contrast.variant),
+        mean_baseline=float(contrast.baseline),
+        problem=None,
+        estimators=(contrast,),
+        notes=("phase_left_out",) if len(usable) < len(found) else (),
+    )
 
 
-def _of_quantiles(asked: Comparison, arms: Mapping[str, QuantileCell], *, alpha: float) -> Comparison:
-    v, b = (_quantile(asked.metric, arms.get(name), alpha) for name in (asked.variant, asked.baseline))
+def _of_quantile(
+    asked: Comparison, cells: Mapping[tuple[str, int], QuantileCell], phase: int, alpha: float
+) -> Comparison:
+    v, b = (
+        _quantile(asked.metric, cells.get((name, phase)), alpha) for name in (asked.variant, asked.baseline)
+    )
     known = msgspec.structs.replace(
         asked,
         n_variant=v.n,

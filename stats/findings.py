@@ -4,6 +4,8 @@ Only a broken split and a difference before exposure speak against the data; all
 would give away significance is found only where significance may be read.
 """
 
+import datetime as dt
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -12,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 import numpy as np
 
-from stats import bandits, bayes, health, heterogeneity, looks, srm
+from stats import bandits, bayes, health, heterogeneity, looks, phases, srm
 from stats.comparisons import Comparison, plain_contrast
 from stats.contrasts import Contrast
 from stats.looks import Look, Taken
@@ -22,6 +24,7 @@ from stats.readings import Reading
 from stats.results import Finding, Outcome
 
 Places = Mapping[str, Mapping[str, Mapping[str, int]]]  # dimension → place → variant → units
+PHASE = "phase"
 
 _ABOUT_RESULTS = frozenset(
     {
@@ -52,8 +55,27 @@ def split_findings(plan: Plan, places: Places) -> Iterator[Finding]:
         yield _split_at_any_time(plan, days)
 
 
+def day_of_phase(day: dt.date, phase: int) -> str:
+    """The name of a day's place where the weights changed: a day may be one of two phases."""
+    return f"{day.isoformat()} {PHASE} {phase}"
+
+
+def _weights_of(plan: Plan, dimension: str, place: str) -> Mapping[str, float]:
+    """The weights that a place's units were split by.
+
+    Days and phases count units as they were first seen, by the weights in force; segments count those that
+    were kept, whose shards have weights of their own.
+    """
+    if len(plan.phases) < 2:  # noqa: PLR2004 - a change
+        return plan.weights
+    if dimension in {DAY, PHASE}:
+        return plan.weights_of(int(place.rpartition(" ")[2]))
+    return plan.weights if plan.kept is None else plan.kept
+
+
 def _split_by(plan: Plan, dimension: str, counts: Mapping[str, Mapping[str, int]]) -> Finding:
-    found = srm.sample_ratio_by(dimension, counts, plan.weights)
+    own = {place: _weights_of(plan, dimension, place) for place in counts}
+    found = srm.sample_ratio_by(dimension, counts, plan.weights, own_weights=own)
     numbers: Numbers = {
         f"{place.name}: adjusted p": place.p_adjusted for place in found.places if place.carries
     }
@@ -67,11 +89,15 @@ def _split_by(plan: Plan, dimension: str, counts: Mapping[str, Mapping[str, int]
 
 def _split_at_any_time(plan: Plan, days: Mapping[str, Mapping[str, int]]) -> Finding:
     """Lindon and Malek's test over the days so far: its level holds however often it is read."""
-    totals = accumulate(
-        (days[day] for day in sorted(days)),
-        lambda sums, day: {arm: sums.get(arm, 0) + day.get(arm, 0) for arm in {**sums, **day}},
-    )
-    looks = srm.always_valid(list(totals), plan.weights)
+    if len(plan.phases) > 1:
+        steps = [(days[day], int(day.rpartition(" ")[2])) for day in sorted(days)]
+        looks = srm.always_valid_over(steps, {one.number: one.weights for one in plan.phases})
+    else:
+        totals = accumulate(
+            (days[day] for day in sorted(days)),
+            lambda sums, day: {arm: sums.get(arm, 0) + day.get(arm, 0) for arm in {**sums, **day}},
+        )
+        looks = srm.always_valid(list(totals), plan.weights)
     p = looks[-1].p_value
     name = "sample_ratio_at_any_time"
     numbers: Numbers = {"p_value": None if math.isnan(p) else p, "days": len(looks)}
@@ -93,9 +119,7 @@ def before_exposure(plan: Plan, comparisons: Sequence[Comparison]) -> Iterator[F
     """The test with each covariate as the outcome: what was measured before can't be an effect."""
     for comparison in _overall(comparisons):
         if comparison.metric.covariates and not comparison.problem:
-            v, b = comparison.arms
-            columns = [health.covariate_difference(v, b, place) for place in range(1, len(v.mean))]
-            found = [health.pre_exposure_bias(contrast) for contrast in columns]
+            found = [health.pre_exposure_bias(contrast) for contrast in _covariates(comparison)]
             known = [one for one in found if one.p_value is not None]
             if not known:
                 continue
@@ -106,6 +130,17 @@ def before_exposure(plan: Plan, comparisons: Sequence[Comparison]) -> Iterator[F
                 message=f"{_about(plan, comparison)}: {worst.finding}",
                 numbers={"estimate": worst.estimate, "lift": worst.lift, "p_value": worst.p_value},
             )
+
+
+def _covariates(comparison: Comparison) -> list[Contrast]:
+    """Each covariate as the outcome, within phases where there are several."""
+    arms = comparison.arms
+    return [
+        phases.compared_within(arms, functools.partial(health.covariate_difference, column=place))
+        if len(arms) > 1
+        else health.covariate_difference(*arms[0], place)
+        for place in range(1, len(arms[0][0].mean))
+    ]
 
 
 def result_findings(

@@ -88,6 +88,13 @@ class MetricPlan(msgspec.Struct, frozen=True, kw_only=True):
         return 2 if self.kind == "ratio" or self.clustered else 1
 
 
+class PhasePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """The weights of one phase."""
+
+    number: int
+    weights: dict[str, float]
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One experiment as the statistics see it."""
 
@@ -99,7 +106,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float = 0.05
     horizon: Horizon = "fixed"
     population: str = "exposed"
-    weights: dict[str, float]
+    weights: dict[str, float]  # in force as of the day that is analysed
+    phases: tuple[PhasePlan, ...] = ()  # two or more, where the weights changed by then
+    kept: dict[str, int] | None = None  # shards that no change moved, by variant; None: not known
     planned_units: int | None = None  # over all arms
     metrics: tuple[MetricPlan, ...]
     settings: Settings = Settings()
@@ -112,6 +121,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.compare == "all_pairs":
             pairs += [(later, earlier) for i, earlier in enumerate(others) for later in others[i + 1 :]]
         return tuple(pairs)
+
+    def weights_of(self, phase: int) -> dict[str, float]:
+        """The weights that were in force in a phase."""
+        return next((one.weights for one in self.phases if one.number == phase), self.weights)
 
     @property
     def margin_alpha(self) -> float:
@@ -158,6 +171,7 @@ class QuantileCell(msgspec.Struct, frozen=True, kw_only=True):
 
     metric: str
     variant: str
+    phase: int = 1
     segment: str | None = None
     values: Numbers
     clusters: Codes | None = None  # per value, the number of its independent unit

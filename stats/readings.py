@@ -81,7 +81,7 @@ def _sequential(plan: Plan, comparison: Comparison, estimator: Estimator, taken:
     )
     if plan.horizon == "group_sequential":
         return _looked(plan, comparison, reading, taken)
-    if isinstance(estimator, Counted):
+    if comparison.too_few or isinstance(estimator, Counted):
         return reading
     pair = Linear(estimator, _anytime(plan, comparison, estimator), _anytime_method(plan))
     return msgspec.structs.replace(reading, pair=pair, withheld=None)
@@ -118,7 +118,7 @@ def _looked(plan: Plan, comparison: Comparison, reading: Reading, taken: Sequenc
                 steps.append(Linear(evidence.contrast, law))
     information = taken[-1].look.information
     if not steps:
-        why = "too_few" if isinstance(comparison.estimators[0], Counted) else "before_first_look"
+        why = "too_few" if comparison.too_few else "before_first_look"
         return msgspec.structs.replace(reading, withheld=why, information=information)
     pair = Looked(reading.contrast, tuple(steps))
     return msgspec.structs.replace(reading, pair=pair, withheld=None, information=information)

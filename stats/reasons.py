@@ -5,6 +5,7 @@ Whatever says a reason (pages, the terminal, warnings) says it in these words.
 
 REASONS = {
     "no_kept_shard": "no shard of this variant stayed in place since the weights changed",
+    "phase_left_out": "a phase with fewer than two units in an arm waits until it has them",
     "zero_variance": "every unit has the same value",
     "too_few_units": "there are too few units",
     "no_units": "there are no units",

@@ -282,7 +282,7 @@ def beside_rows(
 
 def pooled_rows(comparison: Comparison, base: Result, *, ended: bool) -> Iterator[Result]:
     """The pooled z: a test without an interval."""
-    if comparison.metric.kind != "proportion" or comparison.metric.clustered:
+    if comparison.metric.kind != "proportion" or comparison.metric.clustered or comparison.phases:
         return
     contrast = pooled_proportions(*comparison.moments)
     row = msgspec.structs.replace(

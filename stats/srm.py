@@ -69,6 +69,44 @@ def sample_ratio(counts: Mapping[str, int], weights: Mapping[str, float]) -> Srm
     )
 
 
+def sample_ratio_over(
+    counts: Mapping[int, Mapping[str, int]], weights: Mapping[int, Mapping[str, float]]
+) -> Srm:
+    """The sample ratio over phases, each tested against the weights that were in force.
+
+    Phases are independent, so their chi-squared statistics and degrees of freedom add up. One with an
+    expected count below 5 does not enter the sum and is tested exactly; then the smallest p-value counts as
+    often as there are tests, and `method` is `mixed`.
+
+    Args:
+        counts: by phase, units by variant, as they were first seen; before any are left out.
+        weights: by phase.
+
+    Raises:
+        StatsError: as `sample_ratio`.
+    """
+    found = [sample_ratio(units, weights[phase]) for phase, units in counts.items() if any(units.values())]
+    if len(found) < 2:  # noqa: PLR2004 - a sum
+        return found[0] if found else sample_ratio({}, weights[max(weights)])
+    variants = dict.fromkeys(variant for one in found for variant in one.observed)
+    large = [one for one in found if one.method == "chi2" and one.chi2 is not None]
+    chi2, df = math.fsum(one.chi2 or 0.0 for one in large), sum(one.df for one in large)
+    tests = [float(special.gammaincc(df / 2, chi2 / 2))] if df else []
+    tests += [one.p_value for one in found if one not in large and one.p_value is not None]
+    p_value = min(1.0, len(tests) * min(tests)) if tests else None
+    return Srm(
+        observed={variant: sum(one.observed.get(variant, 0) for one in found) for variant in variants},
+        expected={
+            variant: math.fsum(one.expected.get(variant, 0.0) for one in found) for variant in variants
+        },
+        chi2=chi2 if large else None,
+        df=df,
+        p_value=p_value,
+        method="chi2" if len(large) == len(found) else "mixed",
+        failed=p_value is not None and p_value < FLAG_BELOW,
+    )
+
+
 def chi2_log10_p(chi2: Real, df: Real) -> Real:
     """Base-10 logarithm of P(chi-squared >= chi2), also where that is smaller than any double."""
     chi2, df = np.broadcast_arrays(np.asarray(chi2, dtype=np.float64), np.asarray(df, dtype=np.float64))
@@ -123,6 +161,36 @@ def always_valid(
         Look(math.nan, math.nan, math.nan) if none else Look(float(log), float(p_of(p)), float(p))
         for none, log, p in zip(empty, logs, smallest, strict=True)
     )
+
+
+def always_valid_over(
+    steps: Sequence[tuple[Mapping[str, int], int]], weights: Mapping[int, Mapping[str, float]]
+) -> tuple[Look, ...]:
+    """The same over phases with different weights: a look after every step.
+
+    Given its phase, each unit's variant is independent of all others, so the phases' factors multiply: their
+    product is again a martingale when there is no mismatch.
+
+    Args:
+        steps: units by variant that were new, and their phase, in order of time.
+        weights: by phase.
+
+    Raises:
+        StatsError: as `always_valid`.
+    """
+    logs: list[float] = []
+    totals: dict[int, Mapping[str, int]] = {}
+    factors: dict[int, float] = {}
+    for units, phase in steps:
+        before = totals.get(phase, {})
+        totals[phase] = {
+            name: before.get(name, 0) + units.get(name, 0) for name in dict.fromkeys([*before, *units])
+        }
+        look = always_valid([totals[phase]], weights[phase])[0]
+        factors[phase] = 0.0 if math.isnan(look.log_bayes_factor) else look.log_bayes_factor
+        logs.append(math.fsum(factors.values()))
+    smallest = np.minimum.accumulate(np.minimum(-np.array(logs), 0.0)) / math.log(10)
+    return tuple(Look(log, float(p_of(p)), float(p)) for log, p in zip(logs, smallest, strict=True))
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 from sqlglot import exp
 
 from assignments.model import Experiment
-from metrics.sql.tree import build, expression
+from assignments.phases import weight_phases
+from metrics.sql.phases import moved_phase, phase_of_record
+from metrics.sql.tree import alias, build, column, expression
 
 RECORDS = {"exposed": "exposures", "assigned": "assignments"}
 
@@ -62,6 +64,9 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
             "AS first_variant"
         ),
     )
+    phases = weight_phases(experiment, zone)
+    if len(phases) > 1:
+        seen = seen.select(alias(phase_of_record(phases, zone), "phase"), copy=False)
     seen = seen.where("NOT x.variant IS NULL", dialect="duckdb").where(in_enrolment(experiment, zone))
     window = build(
         "SELECT 1 FROM x WINDOW first_seen AS (PARTITION BY x.unit_key ORDER BY x.exposed_at, "
@@ -72,10 +77,19 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
         "SELECT unit_key, MIN(exposed_at) AS second_variant_at FROM seen WHERE variant <> first_variant "
         "GROUP BY unit_key"
     )
+    if len(phases) > 1:
+        # Another variant that a change of weights may explain makes no unit a mixed one.
+        moves = moved_phase(experiment, phases, column("unit_id"))
+        unexplained = "phase < COALESCE($moved, $never)" if moves is not None else "phase = first_phase"
+        switched = switched.where(expression(unexplained, moved=moves, never=len(phases) + 1), copy=False)
+        first = "FIRST_VALUE($phase) OVER first_seen"
+        seen = seen.select(
+            alias(expression(first, phase=phase_of_record(phases, zone)), "first_phase"), copy=False
+        )
     return (
         build(
             "SELECT $experiment AS experiment, CAST($iteration AS INTEGER) AS iteration, "
-            "$unit_type AS unit_type, s.unit_key, s.unit_id, s.variant, CAST(1 AS INTEGER) AS phase, "
+            "$unit_type AS unit_type, s.unit_key, s.unit_id, s.variant, CAST($phase AS INTEGER) AS phase, "
             "s.exposed_at, "
             "COALESCE(s.day_precision, FALSE) AS day_precision, w.second_variant_at, s.ruleset_version, "
             "s.attributes FROM seen AS s LEFT JOIN switched AS w ON w.unit_key = s.unit_key WHERE "
@@ -83,6 +97,7 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
             experiment=experiment.key,
             iteration=experiment.iteration,
             unit_type=experiment.unit_type,
+            phase=column("phase", "s") if len(phases) > 1 else 1,
         )
         .with_("seen", as_=seen, materialized=True)
         .with_("switched", as_=switched)

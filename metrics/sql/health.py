@@ -7,12 +7,14 @@ import msgspec
 from sqlglot import exp
 
 from assignments.model import Experiment
+from assignments.phases import weight_phases
 from assignments.sql import assigned_variant_sql
 from metrics.sql.conditions import number_sql
 from metrics.sql.exposures import RECORDS, in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
+from metrics.sql.phases import moved_on, phase_of_record
 from metrics.sql.plan import UTC, Slot, UnitPlan
-from metrics.sql.tree import build, column, expression, fill_list
+from metrics.sql.tree import alias, build, column, expression, fill_list
 from metrics.sql.units import ENROLLED, enrolled, happened, local_day
 
 _OF_EXPERIMENT = (
@@ -23,12 +25,13 @@ _NOT_MIXED = "(f.second_variant_at IS NULL OR CAST(f.second_variant_at AS DATE) 
 
 
 def enrolment(experiment: Experiment) -> exp.Select:
-    """Units by day of first exposure, day on which they became mixed (NULL: never), and variant."""
+    """Units by day of first exposure, day on which they became mixed (NULL: never), variant and phase."""
     return _first(
         experiment,
         "SELECT CAST(f.exposed_at AS DATE) AS day, CAST(f.second_variant_at AS DATE) AS second_on, "
-        "f.variant, COUNT(*) AS units FROM first_exposures AS f WHERE f.experiment = $experiment "
-        "AND f.iteration = $iteration GROUP BY day, second_on, f.variant ORDER BY day, second_on, f.variant",
+        "f.variant, COUNT(*) AS units, f.phase FROM first_exposures AS f WHERE f.experiment = $experiment "
+        "AND f.iteration = $iteration GROUP BY day, second_on, f.variant, f.phase "
+        "ORDER BY day, second_on, f.variant, f.phase",
     )
 
 
@@ -56,7 +59,18 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
         ("only seen before the start or after the end", "units", outside_enrolment(experiment, zone)),
         ("without a variant", "rows", without_variant(experiment)),
     ]
+    phases = weight_phases(experiment, zone)
+    if (moves := moved_on(experiment, phases, column("unit_id", "f"))) is not None:
+        counted.insert(
+            1, ("whose shard moved when the weights changed", "units", _moved_units(experiment, moves))
+        )
     return counted + _other_currencies(plan) + _no_numbers(plan)
+
+
+def _moved_units(experiment: Experiment, moves: exp.Expr) -> exp.Select:
+    """Units whose shard was moved by `$as_of` (bound), whether they came back or not."""
+    query = _first(experiment, f"SELECT COUNT(*) AS n {_OF_EXPERIMENT} AND {_NOT_MIXED}")
+    return query.where(expression("$moves <= $as_of", moves=moves))
 
 
 def mixed_among_units(experiment: Experiment) -> exp.Select:
@@ -85,12 +99,16 @@ def unknown_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
 
 def rederived_among_units(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
     """Units seen, once per variant, and those to whom the hash gives another or none; bound: `$as_of`."""
+    phases = weight_phases(experiment, zone)
     seen = _records_until(experiment, zone, "x.unit_id, x.variant")
     seen = seen.group_by("x.unit_id", "x.variant", dialect="duckdb")
+    if len(phases) > 1:
+        seen = seen.select(alias(phase_of_record(phases, zone), "phase"), copy=False)
+        seen = seen.group_by(phase_of_record(phases, zone), copy=False)
     return build(
         "SELECT COUNT(*) AS units, COUNT(*) FILTER (WHERE NOT variant IS NOT DISTINCT FROM $derived) "
         "AS other FROM seen",
-        derived=assigned_variant_sql(experiment, "unit_id"),
+        derived=assigned_variant_sql(experiment, "unit_id", phases=phases, phase=column("phase")),
     ).with_("seen", as_=seen)
 
 

@@ -10,9 +10,13 @@ compared: `[exposure day, exposure day + window)` with the window in begun days.
 one of the workspace's time zone; the days that rows are kept by (`occurred_on`, `exposed_on`) are UTC's.
 """
 
+from zoneinfo import ZoneInfo
+
 from sqlglot import exp
 
+from assignments.phases import weight_phases
 from metrics.sql.partials import matches, value_of
+from metrics.sql.phases import moved_on
 from metrics.sql.plan import MICRO, UTC, Slot, UnitColumn, UnitPlan, days_of
 from metrics.sql.tree import (
     JSON_OBJECT,
@@ -55,6 +59,8 @@ def enrolled(plan: UnitPlan) -> exp.Select:
         experiment=experiment.key,
         iteration=experiment.iteration,
     )
+    if (moves := _moved_on(plan)) is not None:
+        query = query.select(alias(moves, "moved_on"), copy=False)
     for after_s in plan.delays:
         query = query.select(*_delay_columns(plan, after_s), copy=False)
     for window_s in plan.windows:
@@ -75,6 +81,12 @@ def enrolled(plan: UnitPlan) -> exp.Select:
     return query
 
 
+def _moved_on(plan: UnitPlan) -> exp.Expr | None:
+    """The day on which a change of weights moved the unit's shard, so that no arm has it from then on."""
+    zone = ZoneInfo(plan.zone)
+    return moved_on(plan.experiment, weight_phases(plan.experiment, zone), column("unit_id", "f"))
+
+
 def contributions(plan: UnitPlan) -> exp.Query:
     """What happened per unit, day and slot, up to the day `$until` (bound).
 
@@ -92,6 +104,8 @@ def unit_metrics(plan: UnitPlan) -> exp.Select:
         "AND (u.second_on IS NULL OR u.second_on > $as_of) AND u.variant IN ($variants)"
     )
     fill_list(query, "variants", plan.experiment.variants)
+    if _moved_on(plan) is not None:
+        query = query.where("u.moved_on IS NULL OR u.moved_on > $as_of", dialect="duckdb", copy=False)
     for number in range(len(plan.segments)):
         query = query.select(column(segment_column(number), "u"), copy=False)
     for planned in plan.metrics:

@@ -204,7 +204,11 @@ def changes(*each):
         (change("phases.0.weights", {"A": 1}), r"phases\[0\]\.weights: has 1 variants"),
         (
             change("phases.1.weights", {"A": 1, "B 😀": 2}),
-            "changing weights within an iteration is not there yet",
+            r"phases\[1\]\.ranges: \"A\" owns 5000 of 10000 shards, but its weight asks for 3333",
+        ),
+        (
+            change("phases.1.since_version", 3),
+            r"phases\[1\]\.since_version: 3 is not above 3 of the phase before",
         ),
         (
             change("phases.1.ranges", {"A": [[0, 4000]], "B 😀": [[4000, 10000]]}),
