@@ -5,6 +5,7 @@ import datetime as dt
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from lake import delta
 from lake.delta import NewFile, Written
 from lake.errors import LakeError
 from lake.locks import scratch
-from lake.memory import affordable_threads
-from lake.sql import identifier, literal
+from lake.memory import affordable_threads, threads
+from lake.sql import file_literal, identifier, literal
 from lake.tables import DELTA_TYPES, TABLES, Column, Table
 from workspace import Workspace
 
@@ -134,7 +135,7 @@ class Lake:
         """
         declared = _declared(table)
         values = _partition_values(declared, partition)
-        with self._write(con, declared, sql, params) as new:
+        with self._write(con, declared, sql, params, values) as new:
             strangers = sorted(
                 str(file.partition) for file in new if values is not None and file.partition not in values
             )
@@ -184,13 +185,18 @@ class Lake:
         table: Table,
         sql: str,
         params: Mapping[str, object] | None,
+        values: Sequence[str] | None = None,
     ) -> Iterator[list[NewFile]]:
-        """Write the rows of `sql` to scratch, a file per partition."""
+        """Write the rows of `sql` to scratch, a file per partition; `values` are those that are meant."""
         spill: str = con.execute("SELECT current_setting($1)", [_TEMP]).fetchall()[0][0]
         folder = Path(spill).parent / uuid.uuid4().hex
         columns = self.columns(table.name)
+        if table.partition is None or (values is not None and len(values) == 1):
+            rows = _typed(con, table, sql, params, columns)
+            yield _write_whole(con, table, rows, folder / "all.parquet", params)
+            return
         with _materialised(con, table, sql, params, columns) as rows:
-            yield list(_write_parts(con, table, rows, folder))
+            yield _write_parts(con, table, rows, folder)
 
 
 def open_lake(workspace: Workspace) -> Lake:
@@ -206,6 +212,28 @@ def open_lake(workspace: Workspace) -> Lake:
     return Lake(workspace)
 
 
+def _typed(
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    sql: str,
+    params: Mapping[str, object] | None,
+    columns: Sequence[Column],
+) -> str:
+    """A SELECT of the rows of another, typed and complete."""
+    given = {str(row[0]) for row in con.execute(f"DESCRIBE {sql}", dict(params or {})).fetchall()}
+    if strange := sorted(given - {column.name for column in columns}):
+        raise LakeError(
+            f'table "{table.name}" has no column "{strange[0]}"; '
+            f"it has {', '.join(column.name for column in columns)}"
+        )
+    listed = ", ".join(
+        f"CAST({identifier(column.name) if column.name in given else 'NULL'} AS {column.type}) "
+        f"AS {identifier(column.name)}"
+        for column in columns
+    )
+    return f"SELECT {listed} FROM ({sql})"
+
+
 @contextmanager
 def _materialised(
     con: duckdb.DuckDBPyConnection,
@@ -214,51 +242,68 @@ def _materialised(
     params: Mapping[str, object] | None,
     columns: Sequence[Column],
 ) -> Iterator[str]:
-    """The SELECT's rows, typed and complete, in a temporary table, so that it is run once."""
+    """The SELECT's rows, typed and complete, in a table that every cursor sees, so that it is run once."""
     name = identifier(f"written_{uuid.uuid4().hex}")
     try:
-        con.execute(f"CREATE TEMP TABLE {name} AS {sql}", dict(params or {}))
-        given = {str(row[0]) for row in con.execute(f"DESCRIBE {name}").fetchall()}
-        if strange := sorted(given - {column.name for column in columns}):
-            raise LakeError(
-                f'table "{table.name}" has no column "{strange[0]}"; '
-                f"it has {', '.join(column.name for column in columns)}"
-            )
-        listed = ", ".join(
-            f"CAST({identifier(column.name) if column.name in given else 'NULL'} AS {column.type}) "
-            f"AS {identifier(column.name)}"
-            for column in columns
+        con.execute(
+            f"CREATE TABLE memory.{name} AS {_typed(con, table, sql, params, columns)}", dict(params or {})
         )
-        yield f"SELECT {listed} FROM {name}"
+        yield f"SELECT * FROM memory.{name}"
     finally:
-        con.execute(f"DROP TABLE IF EXISTS {name}")
+        con.execute(f"DROP TABLE IF EXISTS memory.{name}")
 
 
-def _write_parts(con: duckdb.DuckDBPyConnection, table: Table, rows: str, folder: Path) -> Iterator[NewFile]:
-    order = f" ORDER BY {', '.join(map(identifier, table.order))}" if table.order else ""
-    if table.partition is None:
-        new = delta.write_parquet(con, f"{rows}{order}", folder / "all.parquet")
-        if new is not None:
-            yield new
-        return
-    column = identifier(table.partition)
-    values = con.execute(f"SELECT DISTINCT {column} FROM ({rows}) ORDER BY 1").fetchall()
-    for number, (value,) in enumerate(values):
-        if value is None:
-            raise LakeError(
-                f'table "{table.name}": {table.partition} is null in some rows; '
-                "it is what the table is partitioned by"
+def _write_whole(
+    con: duckdb.DuckDBPyConnection,
+    table: Table,
+    rows: str,
+    target: Path,
+    params: Mapping[str, object] | None,
+) -> list[NewFile]:
+    """Write rows to one file as they come, without keeping them; it tells which partition they are of."""
+    new = delta.write_parquet(con, f"{rows}{_order(table)}", target, params=params)
+    if new is None or table.partition is None:
+        return [] if new is None else [new]
+    found = con.execute(
+        f"SELECT DISTINCT {identifier(table.partition)} FROM read_parquet({file_literal(target)}, "
+        "hive_partitioning = false)"
+    ).fetchall()
+    values = [value for (value,) in found]
+    _refuse_null(table, values)
+    return [NewFile(new.path, new.rows, delta.partition_text(value)) for value in values]
+
+
+def _write_parts(con: duckdb.DuckDBPyConnection, table: Table, rows: str, folder: Path) -> list[NewFile]:
+    """Write each partition's rows to a file, several at a time: DuckDB writes a row group in one thread."""
+    column = identifier(table.partition or "")
+    values = [row[0] for row in con.execute(f"SELECT DISTINCT {column} FROM ({rows}) ORDER BY 1").fetchall()]
+    _refuse_null(table, values)
+
+    def write(numbered: tuple[int, PartitionValue]) -> NewFile | None:
+        number, value = numbered
+        with con.cursor() as cursor:
+            return delta.write_parquet(
+                cursor,
+                f"SELECT * FROM ({rows}) WHERE {column} = $value{_order(table)}",
+                folder / f"{number}.parquet",
+                params={"value": value},
+                partition=delta.partition_text(value),
             )
-        part = f"SELECT * FROM ({rows}) WHERE {column} = $value{order}"
-        new = delta.write_parquet(
-            con,
-            part,
-            folder / f"{number}.parquet",
-            params={"value": value},
-            partition=delta.partition_text(value),
+
+    with ThreadPoolExecutor(threads(con)) as pool:
+        return [new for new in pool.map(write, enumerate(values)) if new is not None]
+
+
+def _order(table: Table) -> str:
+    return f" ORDER BY {', '.join(map(identifier, table.order))}" if table.order else ""
+
+
+def _refuse_null(table: Table, values: Sequence[PartitionValue | None]) -> None:
+    if None in values:
+        raise LakeError(
+            f'table "{table.name}": {table.partition} is null in some rows; '
+            "it is what the table is partitioned by"
         )
-        if new is not None:
-            yield new
 
 
 def _declared(table: str) -> Table:

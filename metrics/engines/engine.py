@@ -164,7 +164,7 @@ class Engine:
         begun = time.perf_counter()
         plan = self.plan(experiment)
         runner = self._on(con)
-        sql = self._prepare(con, plan, as_of)
+        sql = self._prepare(con, plan, as_of, by_day=False)
         with _counting(plan):
             runner.keep(units.UNITS, Statement(units.unit_metrics(plan)), {"as_of": as_of})
             ((rows,),) = runner.rows(Statement(build(f"SELECT COUNT(*) AS n FROM {units.UNITS}")))
@@ -266,7 +266,7 @@ class Engine:
     def _moments_of(
         self, con: Connection, plan: UnitPlan, days: Sequence[dt.date]
     ) -> tuple[list[MomentRow], str]:
-        sql = self._prepare(con, plan, max(days))
+        sql = self._prepare(con, plan, max(days), by_day=len(days) > 1)
         runner, made = self._on(con), Statement(units.unit_metrics(plan))
         crowded = self._crowded(con, plan)
         whole, apart = (
@@ -279,10 +279,11 @@ class Engine:
                 rows += _sums(runner, plan, (whole, apart), as_of)
         return rows, sql
 
-    def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date) -> str:
+    def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date, *, by_day: bool) -> str:
         """Make what all as-of days up to `until` share; the SQL of everything that makes unit metrics."""
         runner = self._on(con)
-        enrolled, contributions = Statement(units.enrolled(plan)), Statement(units.contributions(plan))
+        enrolled = Statement(units.enrolled(plan))
+        contributions = Statement(units.contributions(plan, by_day=by_day))
         runner.keep(units.ENROLLED, enrolled)
         refuse_mixed_currencies(runner, plan, until)
         with _counting(plan):

@@ -87,12 +87,17 @@ def _moved_on(plan: UnitPlan) -> exp.Expr | None:
     return moved_on(plan.experiment, weight_phases(plan.experiment, zone), column("unit_id", "f"))
 
 
-def contributions(plan: UnitPlan) -> exp.Query:
+def contributions(plan: UnitPlan, *, by_day: bool = True) -> exp.Query:
     """What happened per unit, day and slot, up to the day `$until` (bound).
 
     Interior and boundary days of a slot never overlap, so their rows stand one below the other.
+
+    Args:
+        plan: the experiment's plan.
+        by_day: keep days apart, for several as-of days; else a unit's interior days are added up at once, in
+            a row of the first of them, which is all that the last as-of day needs.
     """
-    return exp.union(_interior(plan), _boundary(plan), distinct=False)
+    return exp.union(_interior(plan, by_day=by_day), _boundary(plan), distinct=False)
 
 
 def unit_metrics(plan: UnitPlan) -> exp.Select:
@@ -307,11 +312,12 @@ def _attribute(plan: UnitPlan, dimension: str) -> exp.Select:
     return build("SELECT unit_key, value FROM ranked WHERE place = 1").with_("ranked", as_=ranked)
 
 
-def _interior(plan: UnitPlan) -> exp.Select:
+def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:
+    day, days = ("d.occurred_on", ", d.occurred_on") if by_day else ("MIN(d.occurred_on)", "")
     query = build(
-        f"SELECT d.unit_key, d.occurred_on AS day FROM unit_days AS d JOIN {ENROLLED} AS u "
+        f"SELECT d.unit_key, {day} AS day FROM unit_days AS d JOIN {ENROLLED} AS u "
         "ON u.unit_key = d.unit_key WHERE d.unit_type = $unit_type AND d.measure IN ($measures) "
-        "AND d.occurred_on <= $until GROUP BY d.unit_key, d.occurred_on",
+        f"AND d.occurred_on <= $until GROUP BY d.unit_key{days}",
         unit_type=plan.experiment.unit_type,
     )
     fill_list(query, "measures", sorted({plan.stored(slot) for slot in plan.slots}))
@@ -324,7 +330,17 @@ def _interior(plan: UnitPlan) -> exp.Select:
         if slot.measure.value is not None:
             value = expression("SUM(d.value_sum) FILTER (WHERE $counts)", counts=counts)
             query = query.select(alias(exp.cast(value, "DECIMAL(38, 6)"), f"value__{number}"), copy=False)
+        if number in _by_days(plan):
+            # A measure has one row per unit and day.
+            days_in_it = expression("COUNT(*) FILTER (WHERE $counts)", counts=counts)
+            query = query.select(alias(days_in_it, f"days__{number}"), copy=False)
     return query
+
+
+def _by_days(plan: UnitPlan) -> frozenset[int]:
+    """The slots of which active days are counted."""
+    columns = (column for planned in plan.metrics for column in planned.columns)
+    return frozenset(column.slot for column in columns if column.aggregate == "active_days")
 
 
 def _inside(slot: Slot) -> exp.Expr:
@@ -366,6 +382,9 @@ def _boundary(plan: UnitPlan) -> exp.Select:
                 "SUM($value) FILTER (WHERE $counts)", value=value_of(slot.measure, "e"), counts=counts
             )
             query = query.select(alias(exp.cast(value, "DECIMAL(38, 6)"), f"value__{number}"), copy=False)
+        if number in _by_days(plan):
+            day = expression("MAX(CASE WHEN $counts THEN 1 ELSE 0 END)", counts=counts)
+            query = query.select(alias(exp.cast(day, "BIGINT"), f"days__{number}"), copy=False)
     return query
 
 
@@ -433,7 +452,8 @@ def _added_up(unit_column: UnitColumn) -> exp.Expr:
         case "events":
             return exp.cast(expression("SUM($events)", events=events), "BIGINT")
         case "active_days":
-            return expression("COUNT(*) FILTER (WHERE $events > 0)", events=events)
+            days = expression("SUM($days)", days=column(f"days__{unit_column.slot}"))
+            return exp.cast(days, "BIGINT")
         case "total":
             whole = expression("SUM($value) * $micro", value=value, micro=literal(MICRO))
             return exp.cast(whole, "INT128")

@@ -58,6 +58,7 @@ def statements(experiment_of):
         "enrolled": units.enrolled(plan),
         "enrolled_in_tokyo": units.enrolled(in_tokyo),
         "contributions": units.contributions(plan),
+        "contributions_at_once": units.contributions(plan, by_day=False),
         "unit_metrics": units.unit_metrics(plan),
         "published": units.published(plan),
         "sums": moments.grouped_sums(plan, crowded=[1]),

@@ -48,6 +48,13 @@ SELECT
         "d"."occurred_on" >= "u"."whole_from"
       )
     )) AS BIGINT) AS "events__3",
+  COUNT(*) FILTER(WHERE
+    (
+      "d"."measure" = 'm30bf96ebb98b8da4@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+      )
+    )) AS "days__3",
   CAST(SUM("d"."events") FILTER(WHERE
     (
       "d"."measure" = 'm22d8a6907aceab89@production'
@@ -333,6 +340,23 @@ SELECT
         ELSE "e"."occurred_at" >= "u"."begins_at"
       END
     )) AS "events__3",
+  CAST(MAX(
+    CASE
+      WHEN (
+        "e"."event" = 'view'
+        AND (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        AND CASE
+          WHEN "e"."day_precision"
+          THEN "e"."occurred_on" >= "u"."begins_on"
+          ELSE "e"."occurred_at" >= "u"."begins_at"
+        END
+      )
+      THEN 1
+      ELSE 0
+    END
+  ) AS BIGINT) AS "days__3",
   COUNT(*) FILTER(WHERE
     (
       "e"."event" = 'click'

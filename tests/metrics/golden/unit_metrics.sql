@@ -4,8 +4,7 @@ WITH "totals" AS (
     CAST(MAX(CASE WHEN "events__0" > 0 THEN 1 ELSE 0 END) AS BIGINT) AS "checkout",
     CAST(SUM("value__1") * 1000000 AS INT128) AS "売上",
     CAST(SUM("value__2") * 1000000 AS INT128) AS "売上__covariate",
-    COUNT(*) FILTER(WHERE
-      "events__3" > 0) AS "active",
+    CAST(SUM("days__3") AS BIGINT) AS "active",
     CAST(SUM("events__4") AS BIGINT) AS "clicks_per_view",
     CAST(SUM("events__3") AS BIGINT) AS "clicks_per_view__denominator",
     CAST(CASE WHEN SUM("events__5") >= 3 THEN 1 ELSE 0 END AS BIGINT) AS "second_week",
