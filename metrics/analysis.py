@@ -24,6 +24,7 @@ _ESTIMAND: dict[str, Kind] = {
     "engagement": "mean",
     "ratio": "ratio",
     "retention": "proportion",
+    "composite": "mean",
 }
 
 
@@ -70,9 +71,9 @@ def plan_of(
                 direction=used[name].direction,
                 margin=margins.get(name) if role == "guardrail" else None,
                 equivalence=used[name].equivalence,
-                covariates=len(used[name].columns) - len(used[name].parts),
+                covariates=len(used[name].columns) - len(used[name].outcomes),
                 ratio_covariate=used[name].kind == "ratio" and used[name].covariate is not None,
-                non_negative=used[name].kind != "sum",
+                non_negative=used[name].non_negative,
                 fingerprint=used[name].fingerprint,
             )
             for name, role in experiment.metrics.by_role

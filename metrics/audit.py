@@ -161,7 +161,7 @@ def _window_after(experiment: Experiment, metric: Metric, end: dt.date) -> Itera
             severity=Severity.ERROR,
             metric=metric.name,
             experiment=experiment.key,
-            message=f'window "{metric.window}" is longer than the experiment and what follows it '
+            message=f'window "{metric.longest_window}" is longer than the experiment and what follows it '
             f"({experiment.start} to {end}): no unit is ever mature",
             remedy="shorten the window, or move `end` of the experiment",
         )
@@ -170,8 +170,8 @@ def _window_after(experiment: Experiment, metric: Metric, end: dt.date) -> Itera
             severity=Severity.WARNING,
             metric=metric.name,
             experiment=experiment.key,
-            message=f'window "{metric.window}" is longer than those of the primary metrics: at the planned '
-            f"end, {end}, only units exposed by {last_mature} are mature",
+            message=f'window "{metric.longest_window}" is longer than those of the primary metrics: at the '
+            f"planned end, {end}, only units exposed by {last_mature} are mature",
             remedy="shorten the window, or accept that it tells of the early units alone",
         )
     length = (experiment.end - experiment.start).days + 1
@@ -180,8 +180,8 @@ def _window_after(experiment: Experiment, metric: Metric, end: dt.date) -> Itera
             severity=Severity.WARNING,
             metric=metric.name,
             experiment=experiment.key,
-            message=f'window "{metric.window}" of a primary metric is longer than the experiment ({length} '
-            f"days), which can be decided on {end} at the earliest",
+            message=f'window "{metric.longest_window}" of a primary metric is longer than the experiment '
+            f"({length} days), which can be decided on {end} at the earliest",
             remedy="shorten the window, or plan for that day",
         )
 

@@ -147,7 +147,7 @@ def _days_followed(enrolment: Enrolment, as_of: dt.date) -> int:
 def _of_metric(
     con: duckdb.DuckDBPyConnection, plan: UnitPlan, metric: Metric, as_of: dt.date, days: int
 ) -> Iterator[DailyCell]:
-    part = metric.parts[0]
+    part = metric.outcomes[0][0].part
     value = {"any": "1", "events": "d.events", "active_days": "1", "total": "d.value_sum"}[part.aggregate]
     rows = con.execute(
         "WITH u AS (SELECT unit_key, variant, CAST(exposed_at AS DATE) AS first_day "

@@ -1,20 +1,23 @@
 """`metrics/*.toml` into metrics, with errors that name file, table, key, value and what is allowed."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import tomli_w
 
-from metrics.model import SHARES, VALUED, Metric, MetricsError, Part
+from metrics.build import build_metrics
+from metrics.model import SHARES, VALUED, Metric, MetricsError, Part, PartKind, Weighted
 from metrics.sql.conditions import check_fields
 from tenbin_sdk.conditions import parse
 from tenbin_sdk.errors import ConditionError
 from workspace import Workspace, convert, read_toml, seconds
 
-KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio", "retention")
+KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite")
+PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 LATER_KINDS = ("quantile", "funnel")
 MAX_NAME = 200
+MAX_WEIGHT = 1_000_000
 MIN_CAP_QUANTILE = 0.5
 DAY_S = 86_400
 # Delta and Parquet allow none of these in a column's name, and a metric is a column of `unit_metrics`.
@@ -66,7 +69,9 @@ def find_metrics(workspace: Workspace) -> Found:
                 errors.append((path, error))
             else:
                 metrics[name] = metric
-    return Found(metrics=metrics, files=dict(origin.values()), errors=tuple(errors))
+    files = dict(origin.values())
+    built, wrong = build_metrics(metrics, files)
+    return Found(metrics=built, files=files, errors=(*errors, *wrong))
 
 
 def _claim(name: str, path: Path, origin: dict[str, tuple[str, Path]]) -> None:
@@ -81,7 +86,7 @@ def _claim(name: str, path: Path, origin: dict[str, tuple[str, Path]]) -> None:
 
 def metric_to_toml(metric: Metric) -> str:
     """The metric as its table in a file of `metrics/`; loading it gives the metric back."""
-    table = {key: value for key, value in _plain(metric).items() if key != "name"}
+    table = {key: value for key, value in _plain(metric).items() if key not in ("name", "named")}
     return tomli_w.dumps({metric.name: table})
 
 
@@ -91,28 +96,51 @@ def parse_metric(name: str, table: object, path: Path) -> Metric:
     _check_name(name, where)
     if not isinstance(table, dict):
         raise MetricsError(f"{where}: a metric is a table; write [{name}] and its keys below")
-    if "name" in table:
-        raise MetricsError(f'{where}: unknown key "name"; a metric is named by its table header')
+    if "name" in table or "named" in table:
+        key = "name" if "name" in table else "named"
+        raise MetricsError(f'{where}: unknown key "{key}"; a metric is named by its table header')
     kind = table.get("kind")
     if kind in LATER_KINDS:
         raise MetricsError(f'{where}: kind "{kind}" is not there yet; allowed now: {", ".join(KINDS)}')
     if kind not in KINDS:
         found = "is missing" if kind is None else f"is {kind!r}"
         raise MetricsError(f'{where}: key "kind" {found}; allowed: {", ".join(KINDS)}')
+    _check_kinds_of_parts(table, where)
     metric = convert({"name": name, **table}, Metric, where=where, error=MetricsError)
     _check_metric(metric, where)
     return metric
 
 
-def _plain(struct: Metric | Part) -> dict[str, Any]:
+def _check_kinds_of_parts(table: dict[str, Any], where: str) -> None:
+    """A part says what it is, or names a metric, which says it."""
+    parts = [(f"{where}: {key}", table.get(key)) for key in ("numerator", "denominator")]
+    covariates = table.get("covariates")
+    if isinstance(covariates, list):
+        parts += [(f"{where}: covariates, entry {n}", part) for n, part in enumerate(covariates, start=1)]
+    for at, part in parts:
+        if not isinstance(part, dict):
+            continue
+        if "metric" in part:
+            if len(part) > 1 or "covariates" in at:
+                raise MetricsError(
+                    f'{at}: key "metric" stands alone, in the "numerator" or "denominator" of a ratio, as in '
+                    '{ metric = "orders" }; the metric of that name says everything else'
+                )
+        elif "kind" not in part:
+            raise MetricsError(f'{at}: key "kind" is missing; allowed: {", ".join(PART_KINDS)}')
+
+
+def _plain(struct: Metric | Part | Weighted) -> dict[str, Any]:
     """The fields that say something: neither absent nor what they are anyway."""
     defaults = {field.name: field.default for field in msgspec.structs.fields(struct)}
     said = {key: value for key, value in msgspec.structs.asdict(struct).items() if value != defaults[key]}
+    if isinstance(struct, Part) and struct.metric is None:
+        said = {"kind": struct.kind} | said
     return {key: _plain_value(value) for key, value in said.items()}
 
 
 def _plain_value(value: object) -> object:
-    if isinstance(value, Part):
+    if isinstance(value, Part | Weighted):
         return _plain(value)
     return [_plain_value(one) for one in value] if isinstance(value, tuple) else value
 
@@ -133,17 +161,15 @@ def _check_name(name: str, where: str) -> None:
 
 
 def _check_metric(metric: Metric, where: str) -> None:
+    _check_belonging(metric, where)
     if metric.kind == "ratio":
         _check_ratio(metric, where)
+    elif metric.kind == "composite":
+        _check_composite(metric, where)
     else:
-        for key in ("numerator", "denominator"):
-            if getattr(metric, key) is not None:
-                raise MetricsError(
-                    f'{where}: key "{key}" belongs to kind "ratio", and kind is "{metric.kind}"'
-                )
         if not metric.event:
             raise MetricsError(f'{where}: key "event" is missing; name the event that is measured')
-        _check_part(metric.parts[0], where)
+        _check_part(metric.own_parts[0], where)
         if metric.kind != "engagement" and metric.measure != "events":
             raise MetricsError(
                 f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
@@ -179,7 +205,7 @@ def _check_after(metric: Metric, where: str) -> None:
                 'exposure a unit must be active, as in after = "1d" and window = "8d" for days 1 to 7'
             )
     _check_duration(metric.after, f'{where}: key "after"')
-    if metric.after_s >= (metric.window_s or 0):
+    if seconds(metric.after or "0d", where=where, error=MetricsError) >= (metric.window_s or 0):
         raise MetricsError(
             f'{where}: key "after" is "{metric.after}", and the window is over at "{metric.window}" after '
             "first exposure; both count from there, so that it must begin before it ends"
@@ -190,6 +216,37 @@ def _check_first(metric: Metric, where: str) -> None:
     if metric.first is not None and metric.kind != "conversion":
         raise MetricsError(f'{where}: key "first" belongs to kind "conversion", and kind is "{metric.kind}"')
     _check_days(metric.first, f'{where}: key "first"')
+
+
+def _check_belonging(metric: Metric, where: str) -> None:
+    """Keys of a ratio or composite are none of another kind's."""
+    for key, kind in (("numerator", "ratio"), ("denominator", "ratio"), ("combine", "composite")):
+        if getattr(metric, key) and metric.kind != kind:
+            raise MetricsError(f'{where}: key "{key}" belongs to kind "{kind}", and kind is "{metric.kind}"')
+
+
+def _check_composite(metric: Metric, where: str) -> None:
+    said = [
+        key for key in ("event", "where", "value", "currency", "window") if getattr(metric, key) is not None
+    ]
+    for key in (*said, *(["at_least"] if metric.at_least != 1 else [])):
+        raise MetricsError(
+            f'{where}: key "{key}" does not apply to kind "composite"; the metrics that it combines say it'
+        )
+    if not metric.combine:
+        raise MetricsError(
+            f'{where}: key "combine" is missing; name the metrics that are added up, as in '
+            'combine = [{ metric = "revenue" }, { metric = "refunds", weight = -1 }]'
+        )
+    for number, one in enumerate(metric.combine, start=1):
+        millionths = one.weight * 10**6
+        if not 0 < abs(one.weight) <= MAX_WEIGHT or abs(millionths - round(millionths)) > 1e-6 * abs(
+            millionths
+        ):
+            raise MetricsError(
+                f'{where}: combine, entry {number}: key "weight" is {one.weight}; write a number other than '
+                f"0, at most {MAX_WEIGHT} and with at most six decimals, as in 0.25 or -1"
+            )
 
 
 def _check_ratio(metric: Metric, where: str) -> None:
@@ -206,7 +263,24 @@ def _check_ratio(metric: Metric, where: str) -> None:
                 f'{where}: key "{key}" is missing; a ratio has both, as in {key} = {{ kind = "count", '
                 'event = "click" }'
             )
-        _check_part(part, f"{where}: {key}")
+        if part.metric is None:
+            _check_part(part, f"{where}: {key}")
+    if (metric.numerator and metric.numerator.metric) is None:
+        if metric.denominator and metric.denominator.metric is not None:
+            raise _half_named(where)
+    elif metric.denominator and metric.denominator.metric is None:
+        raise _half_named(where)
+    elif metric.window is not None:
+        raise MetricsError(
+            f'{where}: key "window" does not apply to a ratio of metrics; each counts in its own window'
+        )
+
+
+def _half_named(where: str) -> MetricsError:
+    return MetricsError(
+        f'{where}: only one of "numerator" and "denominator" names a metric; either both do, and each counts '
+        "in its own window, or both say their kind and event"
+    )
 
 
 def _check_part(part: Part, where: str) -> None:

@@ -8,6 +8,7 @@ of a window are added up: whether anything happened, how many events, how many d
 import hashlib
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -19,7 +20,7 @@ from workspace import UserError, seconds, suggest
 # names of the stored partials change with it, so that everything is computed anew.
 METHOD_VERSION = 2
 
-Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio", "retention"]
+Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite"]
 PartKind = Literal["conversion", "revenue", "sum", "count", "engagement"]
 Direction = Literal["increase", "decrease"]
 Engagement = Literal["events", "active_days"]
@@ -50,15 +51,16 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The numerator or denominator of a ratio."""
+    """The numerator or denominator of a ratio: a measure, or the name of another metric."""
 
-    kind: PartKind
-    event: str
+    kind: PartKind = "count"  # loading sees to it that it is said, or a metric named
+    event: str = ""
     where: dict[str, Any] | None = None
     value: str | None = None
     currency: str | None = None
     measure: Engagement = "events"
     at_least: int = 1  # of a conversion: so many events
+    metric: str | None = None  # instead of all that: the numbers of the metric of this name
 
     @property
     def partial(self) -> Measure:
@@ -91,10 +93,18 @@ class Before(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return _seconds(self.before)
 
 
+class Weighted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A summand of a composite: another metric, and what it is multiplied with."""
+
+    metric: str
+    weight: float = 1.0
+
+
 class Term(msgspec.Struct, frozen=True, kw_only=True):
-    """What a unit's number is made from: a part, and the time after first exposure in which it counts."""
+    """A summand of a unit's number: a part, and the time after first exposure in which it counts."""
 
     part: Part
+    weight: Decimal = Decimal(1)
     after_s: int = 0
     window_s: int | None = None  # the end of that time; None: the as-of day
     first_s: int | None = None  # it is 0 where an event happened in this long before first exposure
@@ -114,6 +124,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first: str | None = None  # of a conversion: only units without the event in this long before exposure
     numerator: Part | None = None
     denominator: Part | None = None
+    combine: tuple[Weighted, ...] = ()  # of a composite: the metrics that are added up
     after: str | None = None  # of a retention: events count from this long after first exposure on
     window: str | None = None  # and until this long after it; None: until the as-of day
     winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
@@ -124,10 +135,16 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     goal: float | None = None
     owner: str | None = None
     description: str | None = None
+    named: dict[str, "Metric"] = {}  # the metrics that it is built from, found by loading; no key of a file
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """Numerator, and for a ratio the denominator."""
+        """Everything that is measured of a unit after exposure."""
+        return tuple(term.part for terms in self.outcomes for term in terms)
+
+    @property
+    def own_parts(self) -> tuple[Part, ...]:
+        """Numerator, and for a ratio the denominator, as the definition has them."""
         if self.numerator is not None and self.denominator is not None:
             return (self.numerator, self.denominator)
         return (
@@ -143,17 +160,38 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         )
 
     @property
-    def outcomes(self) -> tuple[Term, ...]:
-        """The parts with the time in which they count: a column of the moments each."""
+    def outcomes(self) -> tuple[tuple[Term, ...], ...]:
+        """What is added up for each column of the unit's numbers: one, of a ratio two."""
+        if self.kind == "composite":
+            return (self._combined,)
         return tuple(
-            Term(part=part, after_s=self.after_s, window_s=self.window_s, first_s=self.first_s)
-            for part in self.parts
+            self.named[part.metric].outcomes[0]
+            if part.metric is not None
+            else (
+                Term(
+                    part=part,
+                    after_s=_seconds(self.after) if self.after is not None else 0,
+                    window_s=_seconds(self.window) if self.window is not None else None,
+                    first_s=self.first_s,
+                ),
+            )
+            for part in self.own_parts
+        )
+
+    @property
+    def _combined(self) -> tuple[Term, ...]:
+        return tuple(
+            msgspec.structs.replace(term, weight=term.weight * Decimal(str(one.weight)))
+            for one in self.combine
+            for term in self.named[one.metric].outcomes[0]
         )
 
     @property
     def has_days(self) -> bool:
         """Whether the unit's number is made from a number per day, so that days can be followed."""
-        return len(self.parts) == 1 and self.kind != "retention" and self.at_least == 1 and self.first is None
+        (first, *others), *more = self.outcomes
+        is_plain = not (others or more or self.named or first.after_s or first.first_s)
+        return is_plain and first.part.at_least == 1
 
     @property
     def measured(self) -> tuple[Part, ...]:
@@ -161,16 +199,30 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return (*self.parts, *self.covariates)
 
     @property
-    def window_s(self) -> int | None:
-        return None if self.window is None else _seconds(self.window)
+    def non_negative(self) -> bool:
+        """Whether no unit's number can be below 0."""
+        if self.kind == "composite":
+            return all(one.weight > 0 and self.named[one.metric].non_negative for one in self.combine)
+        return self.kind != "sum"
 
     @property
-    def after_s(self) -> int:
-        return 0 if self.after is None else _seconds(self.after)
+    def window_s(self) -> int | None:
+        """When the last of its windows is over; None: never."""
+        ends = {term.window_s for terms in self.outcomes for term in terms}
+        return None if None in ends else max(end for end in ends if end is not None)
 
     @property
     def first_s(self) -> int | None:
         return None if self.first is None else _seconds(self.first)
+
+    @property
+    def longest_window(self) -> str | None:
+        """The same as it is written."""
+        if not self.named:
+            return self.window
+        windows = [one.longest_window for one in self.named.values()]
+        ends = [window for window in windows if window is not None]
+        return max(ends, key=_seconds) if len(ends) == len(windows) else None
 
     @property
     def covariate_s(self) -> int | None:
@@ -179,8 +231,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the metric's moments, in their order."""
-        names = ("numerator", "denominator")[: len(self.parts)]
-        pre = ("covariate", "covariate_denominator")[: len(self.parts)] if self.covariate is not None else ()
+        width = len(self.outcomes)
+        names = ("numerator", "denominator")[:width]
+        pre = ("covariate", "covariate_denominator")[:width] if self.covariate is not None else ()
         more = (f"covariate_{number}" for number in range(2, len(self.covariates) + 2))
         return (*names, *pre, *more)
 
@@ -191,6 +244,9 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return "units"
         if self.kind in VALUED:
             return self.currency
+        if self.kind == "composite":
+            units = {self.named[one.metric].unit for one in self.combine}
+            return units.pop() if len(units) == 1 else None
         if self.kind == "ratio":
             return None
         return "days" if self.parts[0].aggregate == "active_days" else "events"
@@ -201,12 +257,15 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
         Only what is said counts: a key that a later version adds leaves the metrics alone that do not use it.
         """
-        words = {"owner", "description", "goal"}
+        words = {"owner", "description", "goal", "named"}
         said = {
             field.name: value
             for field in msgspec.structs.fields(self)
             if field.name not in words and (value := getattr(self, field.name)) != field.default
         }
+        if self.named:
+            said = {key: value for key, value in said.items() if key not in _BUILT_FROM}
+            said["outcomes"] = self.outcomes
         return _digest({"metric": _told(said), "method": METHOD_VERSION})
 
 
@@ -219,10 +278,13 @@ _PART_KINDS: dict[Kind, PartKind] = {
     "count": "count",
     "engagement": "engagement",
     "ratio": "count",
+    "composite": "count",
 }
 # Keys that parts did not have from the beginning: unsaid, they are no part of a fingerprint.
-_ADDED = {"at_least": 1}
+_ADDED = {"at_least": 1, "metric": None}
 _PARTS = ("numerator", "denominator", "covariates")
+# Of a metric that is built from others counts what they are, and not what they are called.
+_BUILT_FROM = ("numerator", "denominator", "combine")
 
 
 def metrics_of(experiment: Experiment, metrics: Mapping[str, Metric]) -> dict[str, Metric]:

@@ -118,7 +118,7 @@ def refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) -
         MetricsError: a primary metric that is looked at has one.
     """
     for name in experiment.metrics.primary:
-        if experiment.horizon == "group_sequential" and metrics[name].window is None:
+        if experiment.horizon == "group_sequential" and metrics[name].window_s is None:
             raise MetricsError(
                 f'metric "{name}" (of experiment "{experiment.key}"): key "window" is missing; a primary '
                 'metric of horizon "group_sequential" needs one, as in window = "7d", or use horizon "fixed" '

@@ -188,7 +188,7 @@ def _definitions(engine: Engine, experiment: Experiment) -> tuple[MetricDefiniti
                 role=role,
                 direction=metric.direction,
                 unit=metric.currency,
-                window=metric.window,
+                window=metric.longest_window,
                 margin=margins.get(name),
                 goal=metric.goal,
                 owner=metric.owner,

@@ -41,7 +41,7 @@ def list_metrics(workspace: Workspace) -> tuple[Listed, ...]:
         Listed(
             metric=name,
             kind=metric.kind,
-            window=metric.window,
+            window=metric.longest_window,
             direction=metric.direction,
             owner=metric.owner,
             description=metric.description,

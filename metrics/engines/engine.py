@@ -390,7 +390,11 @@ def _counting(plan: UnitPlan) -> Iterator[None]:
 
 
 def _too_large(plan: UnitPlan, reason: Exception) -> MetricsError:
-    valued = [p.metric.name for p in plan.metrics if any(c.aggregate == "total" for c in p.columns)]
+    valued = [
+        planned.metric.name
+        for planned in plan.metrics
+        if any(term.aggregate == "total" for column in planned.columns for term in column.terms)
+    ]
     return MetricsError(
         f'experiment "{plan.experiment.key}": the values of {" or ".join(valued) or "a metric"} are too '
         f"large to be added up exactly (38 digits with six behind the point): {reason}; "

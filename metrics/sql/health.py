@@ -149,7 +149,7 @@ def outcomes_around_exposure(plan: UnitPlan) -> exp.Select:
     primary = set(plan.experiment.metrics.primary)
     # What a retention counts happens before and after exposure; only the later days are its outcome.
     metrics = [p.metric for p in plan.metrics if p.metric.name in primary and p.metric.kind != "retention"]
-    parts = [metric.parts[0].partial for metric in metrics]
+    parts = [term.part.partial for metric in metrics for term in metric.outcomes[0] if not term.after_s]
     unique = {measure.id: measure for measure in parts}
     outcome = (
         exp.or_(*(exp.paren(matches(measure, "e")) for measure in unique.values())) if unique else exp.false()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assignments.model import Experiment
-from metrics.model import VALUED, Aggregate, Measure, Metric, Part, Term, metrics_of
+from metrics.model import VALUED, Aggregate, Measure, Metric, Term, metrics_of
 from metrics.sql.partials import stored_name
 
 DAY_S = 86_400
@@ -23,15 +23,22 @@ class Slot(msgspec.Struct, frozen=True, kw_only=True):
     before_s: int | None = None  # instead: this long before first exposure
 
 
-class UnitColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A column of the unit metrics: a slot whose days are added up to whole numbers of 1 / `scale`."""
+class UnitTerm(msgspec.Struct, frozen=True, kw_only=True):
+    """A slot whose days are added up to a whole number."""
 
-    name: str
     slot: int
     aggregate: Aggregate
-    scale: int
     at_least: int = 1  # events, of the aggregate of that name
     unless: int | None = None  # the slot in which an event makes it 0
+    factor: int = 1  # what it is multiplied with, so that all terms have the scale of their column
+
+
+class UnitColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column of the unit metrics: terms added up, in whole numbers of 1 / `scale`."""
+
+    name: str
+    terms: tuple[UnitTerm, ...]
+    scale: int
 
 
 class MetricColumns(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,44 +113,52 @@ def days_of(seconds: int) -> int:
 
 
 def _columns(metric: Metric, slots: list[Slot]) -> MetricColumns:
-    """What each part is after exposure, and what it was before, where that is asked for."""
+    """What each outcome is after exposure, and what it was before, where that is asked for."""
     columns = [
-        _after(f"{metric.name}{suffix}", term, slots)
-        for term, suffix in zip(metric.outcomes, ("", "__denominator"), strict=False)
+        _column(f"{metric.name}{suffix}", terms, slots)
+        for terms, suffix in zip(metric.outcomes, ("", "__denominator"), strict=False)
     ]
     if (before_s := metric.covariate_s) is not None:
         columns += [
-            _before(f"{metric.name}__covariate{suffix}", part, before_s, slots)
-            for part, suffix in zip(metric.parts, ("", "_denominator"), strict=False)
+            _column(f"{metric.name}__covariate{suffix}", terms, slots, before_s)
+            for terms, suffix in zip(metric.outcomes, ("", "_denominator"), strict=False)
         ]
     columns += [
-        _before(f"{metric.name}__covariate_{number}", part, part.before_s, slots)
+        _column(f"{metric.name}__covariate_{number}", (Term(part=part),), slots, part.before_s)
         for number, part in enumerate(metric.covariates, start=2)
     ]
     return MetricColumns(metric=metric, columns=tuple(columns))
 
 
-def _after(name: str, term: Term, slots: list[Slot]) -> UnitColumn:
-    measure = term.part.partial
-    slot = Slot(measure=measure, after_s=term.after_s, window_s=term.window_s)
-    before = None if term.first_s is None else Slot(measure=measure, before_s=term.first_s)
-    return _column(
-        name, term.part, _slot(slots, slot), unless=None if before is None else _slot(slots, before)
+def _column(name: str, terms: Sequence[Term], slots: list[Slot], before_s: int | None = None) -> UnitColumn:
+    """The terms brought to one scale: the finest of their values, times that of their weights."""
+    digits = max(-int(term.weight.as_tuple().exponent) for term in terms)
+    weights = 10 ** max(digits, 0)
+    scales = [MICRO if term.part.kind in VALUED else 1 for term in terms]
+    return UnitColumn(
+        name=name,
+        terms=tuple(
+            _term(term, slots, before_s, factor=int(term.weight * weights) * (max(scales) // scale))
+            for term, scale in zip(terms, scales, strict=True)
+        ),
+        scale=weights * max(scales),
     )
 
 
-def _before(name: str, part: Part, before_s: int, slots: list[Slot]) -> UnitColumn:
-    return _column(name, part, _slot(slots, Slot(measure=part.partial, before_s=before_s)))
-
-
-def _column(name: str, part: Part, slot: int, *, unless: int | None = None) -> UnitColumn:
-    return UnitColumn(
-        name=name,
-        slot=slot,
-        aggregate=part.aggregate,
-        scale=MICRO if part.kind in VALUED else 1,
-        at_least=part.at_least,
-        unless=unless,
+def _term(term: Term, slots: list[Slot], before_s: int | None, *, factor: int) -> UnitTerm:
+    """After exposure, or, as a covariate, in that long before it."""
+    measure = term.part.partial
+    if before_s is not None:
+        slot, unless = Slot(measure=measure, before_s=before_s), None
+    else:
+        slot = Slot(measure=measure, after_s=term.after_s, window_s=term.window_s)
+        unless = None if term.first_s is None else Slot(measure=measure, before_s=term.first_s)
+    return UnitTerm(
+        slot=_slot(slots, slot),
+        aggregate=term.part.aggregate,
+        at_least=term.part.at_least,
+        unless=None if unless is None else _slot(slots, unless),
+        factor=factor,
     )
 
 

@@ -10,6 +10,7 @@ compared: `[exposure day, exposure day + window)` with the window in begun days.
 one of the workspace's time zone; the days that rows are kept by (`occurred_on`, `exposed_on`) are UTC's.
 """
 
+import functools
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
@@ -17,7 +18,7 @@ from sqlglot import exp
 from assignments.phases import weight_phases
 from metrics.sql.partials import matches, value_of
 from metrics.sql.phases import moved_on
-from metrics.sql.plan import MICRO, UTC, Slot, UnitColumn, UnitPlan, days_of
+from metrics.sql.plan import MICRO, UTC, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
 from metrics.sql.tree import (
     JSON_OBJECT,
     JSON_TEXT,
@@ -340,7 +341,8 @@ def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:
 def _by_days(plan: UnitPlan) -> frozenset[int]:
     """The slots of which active days are counted."""
     columns = (column for planned in plan.metrics for column in planned.columns)
-    return frozenset(column.slot for column in columns if column.aggregate == "active_days")
+    terms = (term for column in columns for term in column.terms)
+    return frozenset(term.slot for term in terms if term.aggregate == "active_days")
 
 
 def _inside(slot: Slot) -> exp.Expr:
@@ -424,20 +426,32 @@ def _days_before(before_s: int) -> exp.Expr:
 
 
 def _total(unit_column: UnitColumn) -> exp.Expr:
-    """The unit's number; 0 where an event of the slot `unless` forbids it."""
-    total = _added_up(unit_column)
-    if unit_column.unless is None:
+    """The unit's number: its terms added up, each brought to the scale of the column."""
+    terms = unit_column.terms
+    if len(terms) == 1 and terms[0].factor == 1:
+        return _number(terms[0])
+    summands = [
+        expression("CAST(COALESCE($x, 0) AS INT128) * $factor", x=_number(term), factor=term.factor)
+        for term in terms
+    ]
+    return exp.cast(functools.reduce(lambda x, y: exp.Add(this=x, expression=y), summands), "INT128")
+
+
+def _number(term: UnitTerm) -> exp.Expr:
+    """What a term adds; 0 where an event of the slot `unless` forbids it."""
+    total = _added_up(term)
+    if term.unless is None:
         return total
     return expression(
         "CASE WHEN COALESCE(SUM($earlier), 0) = 0 THEN $total ELSE 0 END",
-        earlier=column(f"events__{unit_column.unless}"),
+        earlier=column(f"events__{term.unless}"),
         total=total,
     )
 
 
-def _added_up(unit_column: UnitColumn) -> exp.Expr:
-    events, value = column(f"events__{unit_column.slot}"), column(f"value__{unit_column.slot}")
-    match unit_column.aggregate:
+def _added_up(term: UnitTerm) -> exp.Expr:
+    events, value = column(f"events__{term.slot}"), column(f"value__{term.slot}")
+    match term.aggregate:
         case "any":
             return exp.cast(
                 expression("MAX(CASE WHEN $events > 0 THEN 1 ELSE 0 END)", events=events), "BIGINT"
@@ -446,13 +460,13 @@ def _added_up(unit_column: UnitColumn) -> exp.Expr:
             enough = expression(
                 "CASE WHEN SUM($events) >= $least THEN 1 ELSE 0 END",
                 events=events,
-                least=unit_column.at_least,
+                least=term.at_least,
             )
             return exp.cast(enough, "BIGINT")
         case "events":
             return exp.cast(expression("SUM($events)", events=events), "BIGINT")
         case "active_days":
-            days = expression("SUM($days)", days=column(f"days__{unit_column.slot}"))
+            days = expression("SUM($days)", days=column(f"days__{term.slot}"))
             return exp.cast(days, "BIGINT")
         case "total":
             whole = expression("SUM($value) * $micro", value=value, micro=literal(MICRO))

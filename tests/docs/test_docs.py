@@ -78,7 +78,7 @@ def test_every_metric_kind_is_documented():
 )
 def test_every_key_of_every_file_is_documented(page: str, struct: type):
     shown = " ".join(words(page))
-    for field in struct.__struct_encode_fields__:
+    for field in set(struct.__struct_encode_fields__) - {"named"}:  # filled in by loading, no key
         assert re.search(rf"\b{field}\b", shown), f"{struct.__name__}.{field} is not in docs/{page}"
 
 

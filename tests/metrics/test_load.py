@@ -1,9 +1,13 @@
 """Definitions: what a file may say, and what it is told when it says something else."""
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from metrics import MetricsError, load_metrics, metric_to_toml
-from metrics.model import Before, Metric, Part
+from metrics.build import build_metrics
+from metrics.model import Before, Metric, Part, Weighted
 from tests.metrics.test_units import METRICS
 from workspace import load_workspace
 
@@ -83,8 +87,17 @@ def test_what_is_written_is_what_is_read(write):
             covariates=(Before(kind="sum", event="p", value="properties.a", before="7d"),),
         ),
     ]
+    metrics += [
+        Metric(
+            name="net",
+            kind="composite",
+            combine=(Weighted(metric="active", weight=0.5), Weighted(metric="conv")),
+        ),
+        Metric(name="rate", kind="ratio", numerator=Part(metric="conv"), denominator=Part(metric="active")),
+    ]
     workspace = write(**{f"m{place}": metric_to_toml(metric) for place, metric in enumerate(metrics)})
-    assert list(load_metrics(workspace).values()) == metrics
+    by_name = {metric.name: metric for metric in metrics}
+    assert load_metrics(workspace) == build_metrics(by_name, dict.fromkeys(by_name, Path("m.toml")))[0]
 
 
 BASE = 'kind = "conversion"\nevent = "purchase"\n'
@@ -144,6 +157,76 @@ WRONG = {
     "first of a count": ('[a]\nkind = "count"\nevent = "x"\nfirst = "7d"', 'key "first" belongs to kind'),
     "first in half days": (f'[a]\n{BASE}first = "36h"', 'key "first" is "36h"; write whole days'),
     "at least of a ratio": ('[a]\nkind = "ratio"\nat_least = 2', 'key "at_least" of a ratio belongs into'),
+    "part of no kind": (
+        '[a]\nkind = "ratio"\nnumerator = { event = "x" }\ndenominator = { kind = "count", event = "x" }',
+        'numerator: key "kind" is missing; allowed: conversion',
+    ),
+    "metric and event": (
+        '[a]\nkind = "ratio"\nnumerator = { metric = "b", event = "x" }\ndenominator = { metric = "b" }',
+        'numerator: key "metric" stands alone',
+    ),
+    "half named": (
+        '[a]\nkind = "ratio"\nnumerator = { metric = "b" }\ndenominator = { kind = "count", event = "x" }',
+        'only one of "numerator" and "denominator" names a metric',
+    ),
+    "ratio of metrics with a window": (
+        '[a]\nkind = "ratio"\nwindow = "1d"\nnumerator = { metric = "b" }\ndenominator = { metric = "b" }',
+        'key "window" does not apply to a ratio of metrics',
+    ),
+    "nothing combined": ('[a]\nkind = "composite"', 'key "combine" is missing'),
+    "composite event": (
+        '[a]\nkind = "composite"\nevent = "x"',
+        'key "event" does not apply to kind "composite"',
+    ),
+    "combined count": (
+        f'[a]\n{BASE}combine = [{{ metric = "b" }}]',
+        'key "combine" belongs to kind "composite"',
+    ),
+    "no weight": ('[a]\nkind = "composite"\ncombine = [{ metric = "b", weight = 0 }]', 'key "weight" is 0.0'),
+    "fine weight": (
+        '[a]\nkind = "composite"\ncombine = [{ metric = "b", weight = 0.1234567 }]',
+        'entry 1: key "weight" is 0.1234567',
+    ),
+    "built on nothing": (
+        '[a]\nkind = "composite"\ncombine = [{ metric = "oders" }]\n[orders]\nkind = "count"\nevent = "x"',
+        r'\[a\]: names metric "oders", which is defined in no file.*"orders"',
+    ),
+    "built from itself": (
+        (
+            '[a]\nkind = "composite"\ncombine = [{ metric = "b" }]\n'
+            '[b]\nkind = "composite"\ncombine = [{ metric = "a" }]'
+        ),
+        r"\[a\]: is built from itself: a → b → a",
+    ),
+    "built on a ratio": (
+        (
+            '[a]\nkind = "composite"\ncombine = [{ metric = "b" }]\n[b]\nkind = "ratio"\n'
+            'numerator = { kind = "count", event = "x" }\ndenominator = { kind = "count", event = "y" }'
+        ),
+        'names metric "b" of kind "ratio"',
+    ),
+    "built on a cap": (
+        (
+            '[a]\nkind = "composite"\ncombine = [{ metric = "b" }]\n'
+            '[b]\nkind = "count"\nevent = "x"\nwinsorize = 0.9'
+        ),
+        'names metric "b", whose values are capped',
+    ),
+    "open and closed": (
+        (
+            '[a]\nkind = "composite"\ncombine = [{ metric = "b" }, { metric = "c" }]\n'
+            '[b]\nkind = "count"\nevent = "x"\n[c]\nkind = "count"\nevent = "x"\nwindow = "1d"'
+        ),
+        r"\[a\]: b has no window, and others",
+    ),
+    "two currencies": (
+        (
+            '[a]\nkind = "composite"\ncombine = [{ metric = "b" }, { metric = "c" }]\n'
+            '[b]\nkind = "revenue"\nevent = "x"\ncurrency = "JPY"\n[c]\nkind = "revenue"\nevent = "x"\n'
+            'currency = "EUR"'
+        ),
+        r"\[a\]: adds up money in EUR and JPY",
+    ),
     "space": ('["a b"]\nkind = "count"\nevent = "x"', r"without spaces.*\(found ' '\)"),
     "reserved": (f"[variant]\n{BASE}", '"variant" is kept for a column'),
     "suffix": (f"[a__mature]\n{BASE}", '"a__mature" is kept for a column'),
@@ -181,6 +264,24 @@ def test_metrics_of_earlier_versions_keep_their_fingerprints():
     measures = {metric.name: [part.partial.id for part in metric.measured] for metric in METRICS}
     assert measures["views"] == ["m30bf96ebb98b8da4", "mdcf2d2129461363e", "m30bf96ebb98b8da4"]
     assert measures["売上"] == ["m566adcef04e6215a"]
+
+
+def test_a_metric_that_is_built_from_others_changes_with_their_numbers_and_not_with_their_words():
+    def net(**changed):
+        orders = Metric(name="orders", kind="count", event="order", window="7d")
+        orders = msgspec.structs.replace(orders, **changed)
+        built = Metric(name="net", kind="composite", combine=(Weighted(metric="orders", weight=2),))
+        rate = Metric(
+            name="rate", kind="ratio", numerator=Part(metric="net"), denominator=Part(metric="orders")
+        )
+        metrics = {metric.name: metric for metric in (built, orders, rate)}
+        return build_metrics(metrics, dict.fromkeys(metrics, Path("m.toml")))[0]
+
+    base, words, numbers = net(), net(owner="growth", direction="decrease"), net(window="8d")
+    assert base["rate"].window_s == 7 * 86_400
+    assert base["net"].unit == "events"
+    for name in ("net", "rate"):
+        assert base[name].fingerprint == words[name].fingerprint != numbers[name].fingerprint
 
 
 def test_the_fingerprint_changes_with_what_changes_numbers_and_not_with_words():

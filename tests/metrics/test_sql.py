@@ -8,7 +8,7 @@ import msgspec
 import pytest
 import sqlglot
 
-from metrics.model import Metric, MetricsError, Part
+from metrics.model import Metric, MetricsError, Part, Weighted
 from metrics.sql import exposures, freshness, metric_sql, moments, units
 from metrics.sql.plan import measures_of, plan_units
 from metrics.sql.tree import ALLOWED, build, column, functions, literal, pointer, render
@@ -38,6 +38,13 @@ METRICS = {
     ),
     "first_purchase": Metric(
         name="first_purchase", kind="conversion", event="purchase", first="90d", window="14d"
+    ),
+    "net": Metric(
+        name="net", kind="composite", combine=(Weighted(metric="売上"), Weighted(metric="活", weight=-0.25)),
+        named={
+            "売上": Metric(name="売上", kind="revenue", event="purchase", currency="JPY", window="7d"),
+            "活": Metric(name="活", kind="count", event="view", window="14d"),
+        },
     ),
 }  # fmt: skip
 

@@ -5,20 +5,22 @@ import math
 import os
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metrics.model import Before, Metric, Part
+from metrics.build import build_metrics
+from metrics.model import Before, Metric, Part, Weighted
 
 EXAMPLES = 200 if os.environ.get("TENBIN_TEST_FULL") else 12  # for each of three time zones
 BASE = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
 WHERE = {"field": "properties.country", "op": "equals", "value": "JP"}
 
-METRICS = (
+PLAIN = (
     Metric(name="bought", kind="conversion", event="purchase"),
     Metric(name="bought_2d", kind="conversion", event="purchase", window="2d", covariate="2d"),
     Metric(name="bought_6h", kind="conversion", event="purchase", window="6h"),
@@ -51,7 +53,27 @@ METRICS = (
         numerator=Part(kind="conversion", event="purchase", at_least=2),
         denominator=Part(kind="conversion", event="view"),
     ),
+    Metric(
+        name="net",
+        kind="composite",
+        combine=(
+            Weighted(metric="売上"),
+            Weighted(metric="views", weight=-2.25),
+            Weighted(metric="back_d1", weight=1e-6),
+        ),
+        covariate="2d",
+    ),
+    Metric(name="per_net", kind="ratio", numerator=Part(metric="back_twice"), denominator=Part(metric="net")),
+    Metric(
+        name="loyal",
+        kind="composite",
+        combine=(Weighted(metric="bought", weight=3), Weighted(metric="active", weight=0.5)),
+    ),
 )  # fmt: skip
+METRICS = tuple(
+    build_metrics({m.name: m for m in PLAIN}, {m.name: Path("m.toml") for m in PLAIN})[0].values()
+)
+BY_NAME = {metric.name: metric for metric in METRICS}
 
 # On the edges of days (Los Angeles: 8:00 of UTC, Tokyo: 15:00) and windows, and a microsecond beside them.
 OFFSETS = st.builds(
@@ -183,24 +205,54 @@ def expected_units(exposures, events, as_of, zone):
     return units
 
 
-def expected_values(metric, exposed, events, as_of, zone):
-    window = None if metric.window_s is None else dt.timedelta(seconds=metric.window_s)
-    after = dt.timedelta(seconds=metric.after_s)
-    inside = [event for event in events if between(exposed, event["at"], after, window, zone)]
+def length(duration):
+    """A duration as it is written ("36h")."""
+    return dt.timedelta(**{{"h": "hours", "d": "days"}[duration[-1]]: int(duration[:-1])})
+
+
+def outcome_of(metric, exposed, events, zone, before=None):
+    """The numbers of a unit: after exposure, or in so long before it."""
+    if metric.kind == "composite":
+        summands = [outcome_of(BY_NAME[one.metric], exposed, events, zone, before) for one in metric.combine]
+        weights = [Fraction(str(one.weight)) for one in metric.combine]
+        return [sum((w * value for w, (value,) in zip(weights, summands, strict=True)), Fraction(0))]
+    if metric.numerator is not None and metric.numerator.metric is not None:
+        named = (metric.numerator.metric, metric.denominator.metric)
+        return [outcome_of(BY_NAME[name], exposed, events, zone, before)[0] for name in named]
+    begin = length(metric.after) if metric.after else dt.timedelta()
+    end = length(metric.window) if metric.window else None
+    if before is not None:
+        begin, end = -before, dt.timedelta()
+    inside = [event for event in events if between(exposed, event["at"], begin, end, zone)]
     values = [measured(inside, part) for part in metric.parts]
-    if metric.first_s is not None:
-        back = dt.timedelta(seconds=metric.first_s)
-        earlier = [event for event in events if between(exposed, event["at"], -back, dt.timedelta(), zone)]
+    if metric.first is not None and before is None:
+        span = (-length(metric.first), dt.timedelta())
+        earlier = [event for event in events if between(exposed, event["at"], *span, zone)]
         values = [value * (not measured(earlier, metric.parts[0])) for value in values]
-    if metric.covariate_s is not None:
-        pre = dt.timedelta(seconds=metric.covariate_s)
-        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
-        values += [measured(earlier, part) for part in metric.parts]
+    return values
+
+
+def window_of(metric):
+    """When the last of a metric's windows is over."""
+    if metric.kind == "composite":
+        windows = [window_of(BY_NAME[one.metric]) for one in metric.combine]
+    elif metric.numerator is not None and metric.numerator.metric is not None:
+        windows = [window_of(BY_NAME[part.metric]) for part in (metric.numerator, metric.denominator)]
+    else:
+        windows = [length(metric.window) if metric.window else None]
+    return None if None in windows else max(windows)
+
+
+def expected_values(metric, exposed, events, as_of, zone):
+    values = outcome_of(metric, exposed, events, zone)
+    if metric.covariate is not None:
+        values += outcome_of(metric, exposed, events, zone, before=length(metric.covariate))
     for part in metric.covariates:
-        pre = dt.timedelta(seconds=part.before_s)
-        earlier = [event for event in events if between(exposed, event["at"], -pre, dt.timedelta(), zone)]
+        span = (-length(part.before), dt.timedelta())
+        earlier = [event for event in events if between(exposed, event["at"], *span, zone)]
         values.append(measured(earlier, part))
     end = dt.datetime.combine(as_of + dt.timedelta(days=1), dt.time(), dt.UTC)
+    window = window_of(metric)
     if window is None:
         return True, values
     over_on = local_day_of(exposed, zone) + days(window)

@@ -85,7 +85,31 @@ SELECT
         "d"."occurred_on" < "u"."counts_from"
         AND "d"."occurred_on" >= "u"."before_from_7776000"
       )
-    )) AS BIGINT) AS "events__7"
+    )) AS BIGINT) AS "events__7",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
+      "d"."measure" = 'm566adcef04e6215a@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_604800"
+      )
+    )) AS BIGINT) AS "events__8",
+  CAST(SUM("d"."value_sum") FILTER(WHERE
+    (
+      "d"."measure" = 'm566adcef04e6215a@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_604800"
+      )
+    )) AS DECIMAL(38, 6)) AS "value__8",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
+      "d"."measure" = 'm30bf96ebb98b8da4@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
+      )
+    )) AS BIGINT) AS "events__9"
 FROM "unit_days" AS "d"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "d"."unit_key"
@@ -95,6 +119,7 @@ WHERE
     'm11ae2a9199676757@production',
     'm22d8a6907aceab89@production',
     'm30bf96ebb98b8da4@production',
+    'm566adcef04e6215a@production',
     'm65ebc7205b947ff4@production',
     'm86ee8e3997f2beb9@production'
   )
@@ -429,7 +454,66 @@ SELECT
         ELSE "e"."occurred_at" < "u"."begins_at"
         AND "e"."occurred_at" >= "u"."before_at_7776000"
       END
-    )) AS "events__7"
+    )) AS "events__7",
+  COUNT(*) FILTER(WHERE
+    (
+      (
+        "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
+      )
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_604800"
+          AND "e"."occurred_on" <= "u"."mature_on_604800"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 7
+        ELSE "e"."occurred_at" >= "u"."begins_at" AND "e"."occurred_at" < "u"."ends_at_604800"
+      END
+    )) AS "events__8",
+  CAST(SUM("e"."value") FILTER(WHERE
+    (
+      (
+        "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
+      )
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_604800"
+          AND "e"."occurred_on" <= "u"."mature_on_604800"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 7
+        ELSE "e"."occurred_at" >= "u"."begins_at" AND "e"."occurred_at" < "u"."ends_at_604800"
+      END
+    )) AS DECIMAL(38, 6)) AS "value__8",
+  COUNT(*) FILTER(WHERE
+    (
+      "e"."event" = 'view'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
+        AND "e"."occurred_at" < "u"."ends_at_1209600"
+      END
+    )) AS "events__9"
 FROM "events" AS "e"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "e"."unit_key"

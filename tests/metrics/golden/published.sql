@@ -22,5 +22,7 @@ SELECT
   CAST("second_week" AS DOUBLE) / 1 AS "second_week",
   "second_week__mature",
   CAST("first_purchase" AS DOUBLE) / 1 AS "first_purchase",
-  "first_purchase__mature"
+  "first_purchase__mature",
+  CAST("net" AS DOUBLE) / 100000000 AS "net",
+  "net__mature"
 FROM "unit_metrics_now"

@@ -29,7 +29,8 @@ WITH "frequent_1" AS (
     "clicks_per_view" AS "clicks_per_view",
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     CASE WHEN "second_week__mature" THEN "second_week" END AS "second_week",
-    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase"
+    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase",
+    CASE WHEN "net__mature" THEN "net" END AS "net"
   FROM "unit_metrics_now"
 ), "caps" AS (
   SELECT
@@ -52,7 +53,8 @@ WITH "frequent_1" AS (
     "clicks_per_view" AS "clicks_per_view",
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     "second_week" AS "second_week",
-    "first_purchase" AS "first_purchase"
+    "first_purchase" AS "first_purchase",
+    "net" AS "net"
   FROM "observed"
   CROSS JOIN "caps"
 )
@@ -90,7 +92,10 @@ SELECT
   SUM(CAST("second_week" AS INT128) * "second_week") AS "second_week__product_0_0_whole",
   COUNT("first_purchase") AS "first_purchase__n",
   SUM("first_purchase") AS "first_purchase__sum_0",
-  SUM(CAST("first_purchase" AS INT128) * "first_purchase") AS "first_purchase__product_0_0_whole"
+  SUM(CAST("first_purchase" AS INT128) * "first_purchase") AS "first_purchase__product_0_0_whole",
+  COUNT("net") AS "net__n",
+  SUM("net") AS "net__sum_0",
+  SUM(CAST("net" AS INT128) * "net") AS "net__product_0_0_whole"
 FROM "capped"
 GROUP BY
   GROUPING SETS (

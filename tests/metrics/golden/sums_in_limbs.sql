@@ -11,7 +11,8 @@ WITH "observed" AS (
     "clicks_per_view" AS "clicks_per_view",
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     CASE WHEN "second_week__mature" THEN "second_week" END AS "second_week",
-    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase"
+    CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase",
+    CASE WHEN "net__mature" THEN "net" END AS "net"
   FROM "unit_metrics_now"
 ), "caps" AS (
   SELECT
@@ -34,7 +35,8 @@ WITH "observed" AS (
     "clicks_per_view" AS "clicks_per_view",
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     "second_week" AS "second_week",
-    "first_purchase" AS "first_purchase"
+    "first_purchase" AS "first_purchase",
+    "net" AS "net"
   FROM "observed"
   CROSS JOIN "caps"
 )
@@ -312,7 +314,34 @@ SELECT
     ) * (
       CAST("first_purchase" AS INT128) % 10000000000000
     )
-  ) AS "first_purchase__product_0_0_low"
+  ) AS "first_purchase__product_0_0_low",
+  COUNT("net") AS "net__n",
+  SUM("net") AS "net__sum_0",
+  SUM(
+    (
+      CAST("net" AS INT128) // 10000000000000
+    ) * (
+      CAST("net" AS INT128) // 10000000000000
+    )
+  ) AS "net__product_0_0_high",
+  SUM(
+    (
+      CAST("net" AS INT128) // 10000000000000
+    ) * (
+      CAST("net" AS INT128) % 10000000000000
+    ) + (
+      CAST("net" AS INT128) % 10000000000000
+    ) * (
+      CAST("net" AS INT128) // 10000000000000
+    )
+  ) AS "net__product_0_0_mixed",
+  SUM(
+    (
+      CAST("net" AS INT128) % 10000000000000
+    ) * (
+      CAST("net" AS INT128) % 10000000000000
+    )
+  ) AS "net__product_0_0_low"
 FROM "capped"
 GROUP BY
   GROUPING SETS (

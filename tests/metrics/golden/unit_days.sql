@@ -108,12 +108,20 @@ WITH "wide" AS MATERIALIZED (
       )) AS "events_2",
     COUNT(*) FILTER(WHERE
       (
-        "event" = 'purchase'
+        "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
       )) AS "events_3",
+    SUM("value") FILTER(WHERE
+      (
+        "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
+      )) AS "value_3",
+    COUNT(*) FILTER(WHERE
+      (
+        "event" = 'purchase'
+      )) AS "events_4",
     COUNT(*) FILTER(WHERE
       (
         "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
-      )) AS "events_4",
+      )) AS "events_5",
     SUM(
       CASE
         WHEN JSON_TYPE("properties", '/amount') IN ('BIGINT', 'UBIGINT', 'HUGEINT', 'UHUGEINT', 'DECIMAL', 'DOUBLE')
@@ -128,7 +136,7 @@ WITH "wide" AS MATERIALIZED (
     ) FILTER(WHERE
       (
         "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
-      )) AS "value_4"
+      )) AS "value_5"
   FROM "events"
   WHERE
     (
@@ -182,16 +190,29 @@ WHERE
 UNION ALL
 SELECT
   (
-    'm65ebc7205b947ff4@' || "environment"
+    'm566adcef04e6215a@' || "environment"
   ) AS "measure",
   "unit_type",
   "unit_key",
   "occurred_on",
   CAST("events_3" AS BIGINT) AS "events",
-  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(COALESCE("value_3", 0) AS DECIMAL(38, 6)) AS "value_sum"
 FROM "wide"
 WHERE
   "events_3" > 0
+UNION ALL
+SELECT
+  (
+    'm65ebc7205b947ff4@' || "environment"
+  ) AS "measure",
+  "unit_type",
+  "unit_key",
+  "occurred_on",
+  CAST("events_4" AS BIGINT) AS "events",
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+FROM "wide"
+WHERE
+  "events_4" > 0
 UNION ALL
 SELECT
   (
@@ -200,14 +221,14 @@ SELECT
   "unit_type",
   "unit_key",
   "occurred_on",
-  CAST("events_4" AS BIGINT) AS "events",
-  CAST(COALESCE("value_4", 0) AS DECIMAL(38, 6)) AS "value_sum"
+  CAST("events_5" AS BIGINT) AS "events",
+  CAST(COALESCE("value_5", 0) AS DECIMAL(38, 6)) AS "value_sum"
 FROM "wide"
 WHERE
-  "events_4" > 0
+  "events_5" > 0
 UNION ALL
 SELECT
-  'stamp@f992cca497120c53' AS "measure",
+  'stamp@b8ca30764db3d084' AS "measure",
   CAST(NULL AS TEXT) AS "unit_type",
   CAST(NULL AS BIGINT) AS "unit_key",
   "occurred_on",

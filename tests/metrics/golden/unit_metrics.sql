@@ -12,7 +12,8 @@ WITH "totals" AS (
       WHEN COALESCE(SUM("events__7"), 0) = 0
       THEN CAST(MAX(CASE WHEN "events__6" > 0 THEN 1 ELSE 0 END) AS BIGINT)
       ELSE 0
-    END AS "first_purchase"
+    END AS "first_purchase",
+    CAST(CAST(COALESCE(CAST(SUM("value__8") * 1000000 AS INT128), 0) AS INT128) * 100 + CAST(COALESCE(CAST(SUM("events__9") AS BIGINT), 0) AS INT128) * -25000000 AS INT128) AS "net"
   FROM "contributions"
   WHERE
     "day" <= $as_of
@@ -40,7 +41,9 @@ SELECT
   COALESCE("t"."second_week", 0) AS "second_week",
   "u"."mature_on_1209600" <= $as_of AS "second_week__mature",
   COALESCE("t"."first_purchase", 0) AS "first_purchase",
-  "u"."mature_on_1209600" <= $as_of AS "first_purchase__mature"
+  "u"."mature_on_1209600" <= $as_of AS "first_purchase__mature",
+  COALESCE("t"."net", 0) AS "net",
+  "u"."mature_on_1209600" <= $as_of AS "net__mature"
 FROM "enrolled" AS "u"
 LEFT JOIN "totals" AS "t"
   ON "t"."unit_key" = "u"."unit_key"
