@@ -22,6 +22,7 @@ from metrics.checks import experiment_findings
 from metrics.engines.engine import Engine
 from metrics.evidence import moments_of
 from metrics.inputs import daily_cells, places, unit_cells
+from metrics.interactions import interaction_findings
 from metrics.looks import take_looks
 from metrics.model import MetricsError, metrics_of
 from metrics.steps import Enrolment
@@ -77,10 +78,11 @@ def refresh_results(
     taken = take_looks(con, engine, experiment, days, now=now)  # before what is said of their days
     last, plan = max(days), engine.plan(experiment)
     findings = experiment_findings(con, engine, experiment, last)
-    failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
     enrolment = engine.enrolment(con, experiment)
     end = planned_end(experiment, engine.metrics, engine.workspace) or dt.date.max
     readable = experiment.horizon == "anytime" or last >= end  # else what they say is withheld
+    findings += interaction_findings(con, engine, experiment, last, days[last], readable=readable)
+    failed = [finding.message for finding in findings if finding.status == Outcome.FAILED]
     zone = engine.workspace.timezone
     latest = plan_of(experiment, engine.metrics, zone=zone, as_of=last)
     # Units and days since exposure are not kept by phase, and are never pooled over phases.

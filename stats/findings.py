@@ -29,7 +29,7 @@ PHASE = "phase"
 _ABOUT_RESULTS = frozenset(
     {
         "segments", "few_units_decide", "by_day_since_exposure", "practical_equivalence", "best_arm",
-        "futility",
+        "futility", "interaction", "interactions_left_out",
     }
 )  # fmt: skip
 
