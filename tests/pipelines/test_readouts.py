@@ -44,7 +44,10 @@ def test_a_broken_result_json_is_written_anew_and_stops_no_other_experiment(shop
     records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     shop.land(
         "exposures",
-        [record | {"experiment": "other", "exposure_id": f"o{n}"} for n, record in enumerate(records)],
+        [
+            record | {"experiment": "other", "exposure_id": f"o{n}", "variant": ("対照群", "zoë")[n // 2 % 2]}
+            for n, record in enumerate(records)
+        ],
     )
     path = result_json(shop, "検索")
     whole, index = path.read_bytes(), (shop.root / "reports" / "index.json").read_bytes()
