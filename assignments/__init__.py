@@ -8,7 +8,7 @@ records                      the record contracts shared by all that write and r
 """
 
 from assignments.errors import AssignmentsError
-from assignments.model import Bucketing, Experiment, Guardrail, MetricRoles, Phase, Segments
+from assignments.model import Bucketing, Experiment, Guardrail, MetricRoles, Pause, Phase, Segments
 from assignments.toml import experiment_to_toml, load_experiments, parse_experiment, read_experiment
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Experiment",
     "Guardrail",
     "MetricRoles",
+    "Pause",
     "Phase",
     "Segments",
     "experiment_to_toml",

@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Iterable
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from assignments.errors import AssignmentsError
 from assignments.model import Bucketing, Experiment
 from tenbin_sdk import ruleset as rules
@@ -59,7 +61,13 @@ def compile_ruleset(
                     f'experiment "{experiment.key}": its holdout has other shards in another experiment '
                     "under the same salt"
                 )
-    _check_layers(compiled)
+    # A paused experiment keeps its shards.
+    _check_layers(
+        {
+            experiment.key: _rule(msgspec.structs.replace(experiment, pauses=()), bucketing, timezone)
+            for experiment, bucketing in mine
+        }
+    )
     return rules.Ruleset(
         version=version, environment=environment, layers=layers, holdouts=holdouts, experiments=compiled
     )
@@ -74,19 +82,34 @@ def _rule(experiment: Experiment, bucketing: Bucketing, timezone: ZoneInfo) -> r
         holdouts=(bucketing.holdout_salt,) if bucketing.holdout and bucketing.holdout_salt else (),
         split_salt=bucketing.split_salt,
         total_shards=bucketing.total_shards,
-        phases=tuple(
-            rules.PhaseRule(
-                starts_at=phase.from_,
-                traffic=phase.slice or (),
-                split=tuple((phase.ranges or {}).items()),
-                number=number,
-            )
-            for number, phase in enumerate(experiment.phases, start=1)
-        ),
+        phases=_phase_rules(experiment),
         ends_at=None
         if experiment.end is None
         else dt.datetime.combine(experiment.end + dt.timedelta(days=1), dt.time(), timezone),
     )
+
+
+def _phase_rules(experiment: Experiment) -> tuple[rules.PhaseRule, ...]:
+    """The phases in order of time; during a pause the one in force has no traffic."""
+    starts = [phase.from_ for phase in experiment.phases]
+    begins = {pause.from_ for pause in experiment.pauses}
+    instants = sorted({*starts, *begins, *(pause.to for pause in experiment.pauses)})
+    found = []
+    for instant in instants:
+        number = sum(start <= instant for start in starts)
+        if number == 0:
+            continue
+        phase = experiment.phases[number - 1]
+        is_paused = any(pause.from_ <= instant < pause.to for pause in experiment.pauses)
+        found.append(
+            rules.PhaseRule(
+                starts_at=instant,
+                traffic=() if is_paused else phase.slice or (),
+                split=tuple((phase.ranges or {}).items()),
+                number=number,
+            )
+        )
+    return tuple(found)
 
 
 def _check_layers(compiled: dict[str, rules.ExperimentRule]) -> None:

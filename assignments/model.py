@@ -70,6 +70,13 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     ranges: dict[str, tuple[Range, ...]] | None = None
 
 
+class Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A stretch of time, its end excluded, in which nobody is enrolled."""
+
+    from_: dt.datetime = msgspec.field(name="from")
+    to: dt.datetime
+
+
 class Bucketing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """All that is needed, with the phases, to derive a unit's variant again: in Python, Polars or SQL.
 
@@ -110,6 +117,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     end: dt.date | None = None
     iteration: int = 1
     phases: tuple[Phase, ...]
+    pauses: tuple[Pause, ...] = ()
     metrics: MetricRoles
     segments: Segments = Segments()
     analysis: Settings = Settings()

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from assignments.compile import compile_ruleset
 from assignments.errors import AssignmentsError
 from assignments.model import Experiment
 from assignments.validate import validate
@@ -34,7 +35,19 @@ def load_experiments(workspace: Workspace) -> dict[str, Experiment]:
             )
         files[experiment.key] = path
         experiments[experiment.key] = experiment
+    _check_layers(workspace, experiments)
     return dict(sorted(experiments.items()))
+
+
+def _check_layers(workspace: Workspace, experiments: Mapping[str, Experiment]) -> None:
+    """Experiments of one layer own disjoint shards while they run at once, so no unit is in two of them."""
+    for environment in sorted({experiment.environment for experiment in experiments.values()}):
+        try:
+            compile_ruleset(
+                experiments.values(), version=0, environment=environment, timezone=workspace.timezone
+            )
+        except AssignmentsError as reason:
+            raise AssignmentsError(f"{workspace.experiments}: {reason}") from None
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -30,6 +30,7 @@ def validate(experiment: Experiment, *, where: str) -> None:
     _names(experiment, where)
     _plan(experiment, where)
     _phases(experiment, where)
+    _pauses(experiment, where)
     _metrics(experiment, where)
     _analysis(experiment, where)
     if experiment.bucketing is not None:
@@ -166,6 +167,21 @@ def _phases(experiment: Experiment, where: str) -> None:
                 f"{at}.since_version: {versions[1]} is not above {versions[0]} of the phase before; a "
                 "phase begins with a ruleset of its own"
             )
+
+
+def _pauses(experiment: Experiment, where: str) -> None:
+    last: dt.datetime | None = None
+    for number, pause in enumerate(experiment.pauses):
+        at = f"{where}: pauses[{number}]"
+        if pause.from_.tzinfo is None or pause.to.tzinfo is None:
+            raise AssignmentsError(f"{at}: has no time zone; write instants such as 2026-01-28T09:00:00Z")
+        for instant in (pause.from_, pause.to):
+            _year(instant, at)
+        if pause.to <= pause.from_:
+            raise AssignmentsError(f"{at}: ends at {pause.to}, not after its begin at {pause.from_}")
+        if last is not None and pause.from_ < last:
+            raise AssignmentsError(f"{at}: begins at {pause.from_}, before the pause before it is over")
+        last = pause.to
 
 
 def _weights(phase: Phase, at: str) -> None:

@@ -117,10 +117,16 @@ def _others(
         for other in known
         if (other.unit_type, other.environment) == (experiment.unit_type, experiment.environment)
         and _days_in_common(experiment, other) > 0
+        and not _is_same_split(experiment, other)
         and len(weight_phases(other, zone)) == len(weight_phases(experiment, zone)) == 1
     ]
     found.sort(key=lambda other: (-_days_in_common(experiment, other), other.key))
     return found[:MOST], len(found[MOST:])
+
+
+def _is_same_split(one: Experiment, other: Experiment) -> bool:
+    """Whether it is one experiment, analysed by exposure and by assignment."""
+    return one.population != other.population and set(one.variants) == set(other.variants)
 
 
 class _Registered(msgspec.Struct):

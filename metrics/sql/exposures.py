@@ -9,19 +9,38 @@ from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
-from assignments.model import Experiment
+from assignments.model import Experiment, Pause
 from assignments.phases import weight_phases
-from metrics.sql.phases import moved_phase, phase_of_record
+from metrics.sql.phases import first_whole_day, moved_phase, phase_of_record
 from metrics.sql.tree import alias, build, column, expression
 
 RECORDS = {"exposed": "exposures", "assigned": "assignments"}
 
 
 def in_enrolment(experiment: Experiment, zone: ZoneInfo) -> exp.Expr:
-    """Whether a record lies between `start` and `end`: days of the workspace's time zone, both inclusive.
+    """Whether a record lies between `start` and `end`, days of the workspace's time zone, and in no pause.
 
     What comes after the end (a roll-out, say) neither enrols a unit nor counts as its second variant.
     """
+    running = _running(experiment, zone)
+    for pause in experiment.pauses:
+        running = exp.and_(running, exp.not_(exp.paren(_paused(pause, zone))))
+    return running
+
+
+def _paused(pause: Pause, zone: ZoneInfo) -> exp.Expr:
+    """Whether a record lies in a pause; one with only a date where its whole day does."""
+    ends = pause.to.astimezone(zone).date()
+    return expression(
+        "CASE WHEN x.day_precision THEN x.occurred_on >= $first AND x.occurred_on < $ends "
+        "ELSE x.exposed_at >= $from AND x.exposed_at < $to END",
+        first=first_whole_day(pause.from_, zone),
+        ends=ends,
+        **{"from": pause.from_, "to": pause.to},
+    )
+
+
+def _running(experiment: Experiment, zone: ZoneInfo) -> exp.Expr:
     opens_at = dt.datetime.combine(experiment.start, dt.time(), zone)
     test = expression(
         "CASE WHEN x.day_precision THEN x.occurred_on >= $start ELSE x.exposed_at >= $opens_at END",
@@ -105,7 +124,7 @@ def first_exposures(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
 
 
 def outside_enrolment(experiment: Experiment, zone: ZoneInfo) -> exp.Select:
-    """How many units only have records before `start` or after `end`; bound: `$as_of`."""
+    """How many units only have records before `start`, in a pause or after `end`; bound: `$as_of`."""
     inside = exp.func("COALESCE", in_enrolment(experiment, zone), exp.false())
     query = records(experiment, select="x.unit_key").where("x.occurred_on <= $as_of", dialect="duckdb")
     query = query.group_by("x.unit_key", dialect="duckdb").having(

@@ -56,7 +56,7 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
     counted = [
         ("seen in more than one variant", "units", mixed_units(experiment)),
         ("in a variant that the definition does not have", "units", unknown_variants(experiment)),
-        ("only seen before the start or after the end", "units", outside_enrolment(experiment, zone)),
+        (_outside(experiment), "units", outside_enrolment(experiment, zone)),
         ("without a variant", "rows", without_variant(experiment)),
     ]
     phases = weight_phases(experiment, zone)
@@ -71,6 +71,11 @@ def _moved_units(experiment: Experiment, moves: exp.Expr) -> exp.Select:
     """Units whose shard was moved by `$as_of` (bound), whether they came back or not."""
     query = _first(experiment, f"SELECT COUNT(*) AS n {_OF_EXPERIMENT} AND {_NOT_MIXED}")
     return query.where(expression("$moves <= $as_of", moves=moves))
+
+
+def _outside(experiment: Experiment) -> str:
+    paused = ", in a pause" if experiment.pauses else ""
+    return f"only seen before the start{paused} or after the end"
 
 
 def mixed_among_units(experiment: Experiment) -> exp.Select:

@@ -23,7 +23,7 @@ def phase_of_record(phases: Sequence[WeightPhase], zone: ZoneInfo) -> exp.Expr:
     for phase in reversed(phases[1:]):
         begun = expression(
             "CASE WHEN x.day_precision THEN x.occurred_on >= $day ELSE x.exposed_at >= $instant END",
-            day=_first_whole_day(phase.from_, zone),
+            day=first_whole_day(phase.from_, zone),
             instant=phase.from_,
         )
         if phase.since_version is not None:
@@ -65,7 +65,7 @@ def _moves(experiment: Experiment, phases: Sequence[WeightPhase]) -> dict[int, R
     return moved(phases, experiment.bucketing.total_shards)
 
 
-def _first_whole_day(instant: dt.datetime, zone: ZoneInfo) -> dt.date:
+def first_whole_day(instant: dt.datetime, zone: ZoneInfo) -> dt.date:
     """The first day of the workspace's time zone that begins at an instant or after it."""
     local = instant.astimezone(zone)
     return local.date() if local.time() == dt.time() else local.date() + dt.timedelta(days=1)

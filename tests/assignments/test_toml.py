@@ -216,6 +216,18 @@ def changes(*each):
         ),
         (change("phases.1.from", dt.datetime(2026, 1, 1, tzinfo=dt.UTC)), "is not after 2026-01-25"),
         (change("phases.0.from", dt.datetime(2026, 1, 25)), "has no time zone"),  # noqa: DTZ001
+        (
+            change("pauses", [{"from": dt.datetime(2026, 1, 25)}]),  # noqa: DTZ001
+            r"key \"pauses\[0\]\.to\" is missing",
+        ),
+        (
+            change("pauses", [{"from": dt.datetime(2026, 1, 25), "to": dt.datetime(2026, 1, 26)}]),  # noqa: DTZ001
+            r"pauses\[0\]: has no time zone",
+        ),
+        (
+            change("pauses", [dict.fromkeys(("from", "to"), dt.datetime(2026, 1, 25, tzinfo=dt.UTC))]),
+            r"pauses\[0\]: ends at .*, not after its begin",
+        ),
         (change("phases", []), r"has 0 \[\[phases\]\] tables"),
         (change("phases", ...), 'key "phases" is missing'),
         (change("end", dt.date(2026, 1, 24)), "2026-01-24 lies before start = 2026-01-25"),
@@ -370,12 +382,16 @@ def test_loading_a_workspace(root, definition):
     """The file may have any name; experiments come in the order of their keys."""
     assert load_experiments(load_workspace(root)) == {}
     experiment = parse_experiment(definition, where="f")
+
+    def own_of(key):
+        return replace(experiment.bucketing, layer=f"layer of {key}")
+
     for name, key in (("1.toml", "z"), ("対照.toml", "対照群"), ("a b.toml", "a")):
-        text = experiment_to_toml(replace(experiment, key=key))
+        text = experiment_to_toml(replace(experiment, key=key, bucketing=own_of(key)))
         (root / "experiments" / name).write_text("\ufeff" + text, encoding="utf-8")
     loaded = load_experiments(load_workspace(root))
     assert list(loaded) == ["a", "z", "対照群"]
-    assert loaded["対照群"] == replace(experiment, key="対照群")
+    assert loaded["対照群"] == replace(experiment, key="対照群", bucketing=own_of("対照群"))
 
 
 def test_two_files_with_one_key(root, definition):
