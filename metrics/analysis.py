@@ -25,6 +25,7 @@ _ESTIMAND: dict[str, Kind] = {
     "ratio": "ratio",
     "retention": "proportion",
     "composite": "mean",
+    "time_to_event": "mean",
 }
 
 

@@ -61,7 +61,7 @@ def _row(
     width = len(planned.columns)
     sums = [0] * width
     products = [[0] * width for _ in range(width)]
-    extra: dict[str, int | None] = {"n": 0, "cap": None, "clipped": None}
+    extra: dict[str, int | None] = {"n": 0, "cap": None, "clipped": None, "immature": None}
     weights = {"whole": 1, "high": LIMB**2, "mixed": LIMB, "low": 1}
     for what, number in zip(sum_columns(planned, limbs=limbs), numbers, strict=True):
         match what:
@@ -81,7 +81,7 @@ def _row(
         segment=segment,
         metric=planned.metric.name,
         as_of=as_of,
-        n_immature=units - n,
+        n_immature=(extra["immature"] or 0) if planned.metric.leaves_out else units - n,
         columns=planned.metric.columns,
         moments=_moments(planned, n, sums, products),
         cap=cap / planned.columns[0].scale if winsorized and n and cap is not None else None,

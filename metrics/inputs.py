@@ -103,6 +103,8 @@ def _names(planned: MetricColumns) -> list[str]:
 def _units_of(planned: MetricColumns, cell: Cell, columns: Mapping[str, Any]) -> Iterator[UnitCell]:
     """One metric's mature units; none where the moments are of another state of the lake."""
     chosen = slice(None) if planned.metric.window_s is None else columns[planned.mature].astype(bool)
+    if planned.metric.leaves_out:
+        chosen = columns[planned.mature].astype(bool) & ~np.ma.getmaskarray(columns[_names(planned)[0]])
     values = [np.asarray(columns[name][chosen], dtype=np.float64) for name in _names(planned)]
     if cell.cap is not None:
         values[0] = np.minimum(values[0], cell.cap)

@@ -7,14 +7,14 @@ import msgspec
 import tomli_w
 
 from metrics.build import build_metrics
-from metrics.model import SHARES, VALUED, Metric, MetricsError, Part, PartKind, Weighted
+from metrics.model import SHARES, VALUED, Kind, Metric, MetricsError, Part, PartKind, Weighted
 from metrics.sql.conditions import check_fields
 from tenbin_sdk.conditions import parse
 from tenbin_sdk.errors import ConditionError
 from workspace import Workspace, convert, read_toml, seconds
 
-KINDS = ("conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite")
-PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
+KINDS: tuple[Kind, ...] = get_args(Kind)
+PART_KINDS: tuple[PartKind, ...] = tuple(kind for kind in get_args(PartKind) if kind != "time_to_event")
 LATER_KINDS = ("quantile", "funnel")
 MAX_NAME = 200
 MAX_WEIGHT = 1_000_000
@@ -169,7 +169,7 @@ def _check_metric(metric: Metric, where: str) -> None:
     else:
         if not metric.event:
             raise MetricsError(f'{where}: key "event" is missing; name the event that is measured')
-        _check_part(metric.own_parts[0], where)
+        _check_part(metric.own_parts[0], where, is_alone=True)
         if metric.kind != "engagement" and metric.measure != "events":
             raise MetricsError(
                 f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
@@ -177,6 +177,7 @@ def _check_metric(metric: Metric, where: str) -> None:
     _check_duration(metric.window, f'{where}: key "window"')
     _check_after(metric, where)
     _check_first(metric, where)
+    _check_time(metric, where)
     _check_days(metric.covariate, f'{where}: key "covariate"')
     for number, part in enumerate(metric.covariates, start=1):
         at = f"{where}: covariates, entry {number}"
@@ -209,6 +210,26 @@ def _check_after(metric: Metric, where: str) -> None:
         raise MetricsError(
             f'{where}: key "after" is "{metric.after}", and the window is over at "{metric.window}" after '
             "first exposure; both count from there, so that it must begin before it ends"
+        )
+
+
+def _check_time(metric: Metric, where: str) -> None:
+    """A time to an event ends with its window, and has nothing like it before exposure."""
+    if metric.kind != "time_to_event":
+        if metric.time_unit != "seconds":
+            raise MetricsError(
+                f'{where}: key "time_unit" belongs to kind "time_to_event", and kind is "{metric.kind}"'
+            )
+        return
+    if metric.window is None:
+        raise MetricsError(
+            f'{where}: key "window" is missing; without one the time to an event grows with every day that '
+            'units are watched: say until when it counts, as in window = "14d"'
+        )
+    if metric.covariate is not None:
+        raise MetricsError(
+            f'{where}: key "covariate" does not apply to kind "time_to_event", because before first exposure '
+            "there is no time since it; name another measure in `covariates`"
         )
 
 
@@ -283,7 +304,7 @@ def _half_named(where: str) -> MetricsError:
     )
 
 
-def _check_part(part: Part, where: str) -> None:
+def _check_part(part: Part, where: str, *, is_alone: bool = False) -> None:
     if not part.event:
         raise MetricsError(f'{where}: key "event" is empty; name the event that is measured')
     if part.kind in VALUED:
@@ -293,6 +314,10 @@ def _check_part(part: Part, where: str) -> None:
         key = "value" if part.value is not None else "currency"
         raise MetricsError(
             f'{where}: key "{key}" belongs to kind "revenue" or "sum", and kind is "{part.kind}"'
+        )
+    if part.kind == "time_to_event" and not is_alone:
+        raise MetricsError(
+            f'{where}: kind "time_to_event" is not one number of every unit; allowed: {", ".join(PART_KINDS)}'
         )
     if part.at_least < 1 or (part.at_least != 1 and part.kind != "conversion"):
         raise MetricsError(

@@ -20,16 +20,20 @@ from workspace import UserError, seconds, suggest
 # names of the stored partials change with it, so that everything is computed anew.
 METHOD_VERSION = 2
 
-Kind = Literal["conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite"]
-PartKind = Literal["conversion", "revenue", "sum", "count", "engagement"]
+Kind = Literal[
+    "conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite", "time_to_event"
+]  # fmt: skip
+PartKind = Literal["conversion", "revenue", "sum", "count", "engagement", "time_to_event"]
 Direction = Literal["increase", "decrease"]
 Engagement = Literal["events", "active_days"]
-Aggregate = Literal["any", "at_least", "events", "active_days", "total"]
+Aggregate = Literal["any", "at_least", "events", "active_days", "total", "first"]
+TimeUnit = Literal["seconds", "minutes", "hours", "days"]
 
 # Kinds with a value per event; the others only count events.
 VALUED: frozenset[str] = frozenset({"revenue", "sum"})
 # Kinds that are 1 or 0 of a unit.
 SHARES: frozenset[str] = frozenset({"conversion", "retention"})
+TIME_UNITS: dict[TimeUnit, int] = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
 
 
 class MetricsError(UserError):
@@ -43,11 +47,15 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     where: dict[str, Any] | None = None  # one condition in the grammar of `tenbin_sdk.conditions`
     value: str | None = None  # "value" or "properties.NAME"; None: events are only counted
     currency: str | None = None  # rows that state another currency are left out
+    first: bool = False  # also when the first of them happened
 
     @property
     def id(self) -> str:
         """Name of the measure in `unit_days`: a hash, so that equal definitions share their partials."""
-        return "m" + _digest({"measure": msgspec.to_builtins(self), "method": METHOD_VERSION})
+        said = msgspec.to_builtins(self)
+        if not self.first:
+            del said["first"]  # as partials were called before there was the key
+        return "m" + _digest({"measure": said, "method": METHOD_VERSION})
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,6 +79,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             where=self.where,
             value=(self.value or "value") if valued else None,
             currency=self.currency if valued else None,
+            first=self.kind == "time_to_event",
         )
 
     @property
@@ -80,6 +89,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             return "any" if self.at_least == 1 else "at_least"
         if self.kind in VALUED:
             return "total"
+        if self.kind == "time_to_event":
+            return "first"
         return "active_days" if self.kind == "engagement" and self.measure == "active_days" else "events"
 
 
@@ -107,6 +118,7 @@ class Term(msgspec.Struct, frozen=True, kw_only=True):
     weight: Decimal = Decimal(1)
     after_s: int = 0
     window_s: int | None = None  # the end of that time; None: the as-of day
+    unit_s: int = 1  # the seconds in which a time to the event is told
     first_s: int | None = None  # it is 0 where an event happened in this long before first exposure
 
 
@@ -124,6 +136,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     first: str | None = None  # of a conversion: only units without the event in this long before exposure
     numerator: Part | None = None
     denominator: Part | None = None
+    time_unit: TimeUnit = "seconds"  # of a time to event
     combine: tuple[Weighted, ...] = ()  # of a composite: the metrics that are added up
     after: str | None = None  # of a retention: events count from this long after first exposure on
     window: str | None = None  # and until this long after it; None: until the as-of day
@@ -173,6 +186,7 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     after_s=_seconds(self.after) if self.after is not None else 0,
                     window_s=_seconds(self.window) if self.window is not None else None,
                     first_s=self.first_s,
+                    unit_s=TIME_UNITS[self.time_unit],
                 ),
             )
             for part in self.own_parts
@@ -191,7 +205,12 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether the unit's number is made from a number per day, so that days can be followed."""
         (first, *others), *more = self.outcomes
         is_plain = not (others or more or self.named or first.after_s or first.first_s)
-        return is_plain and first.part.at_least == 1
+        return is_plain and first.part.at_least == 1 and not self.leaves_out
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether a unit in which nothing happened has no number, instead of 0."""
+        return self.kind == "time_to_event"
 
     @property
     def measured(self) -> tuple[Part, ...]:
@@ -249,6 +268,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return units.pop() if len(units) == 1 else None
         if self.kind == "ratio":
             return None
+        if self.kind == "time_to_event":
+            return self.time_unit
         return "days" if self.parts[0].aggregate == "active_days" else "events"
 
     @property
@@ -279,6 +300,7 @@ _PART_KINDS: dict[Kind, PartKind] = {
     "engagement": "engagement",
     "ratio": "count",
     "composite": "count",
+    "time_to_event": "time_to_event",
 }
 # Keys that parts did not have from the beginning: unsaid, they are no part of a fingerprint.
 _ADDED = {"at_least": 1, "metric": None}

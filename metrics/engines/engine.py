@@ -24,6 +24,7 @@ from metrics.engines.runner import NOTHING, Parameters, Runner, Statement, TooLa
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
 from metrics.sql import exposures, freshness, health, metric_sql, moments, units
+from metrics.sql.partials import FIRST_COLUMNS
 from metrics.sql.plan import UnitPlan, measures_of, plan_units
 from metrics.sql.tree import build
 from metrics.steps import Enrolment, Exclusion, MomentRow, StepReport
@@ -103,6 +104,8 @@ class Engine:
         begun = time.perf_counter()
         measures = measures_of(list(self.metrics.values()))
         runner, made, rows = self._on(con), Statement(freshness.stamped_unit_days(measures)), 0
+        if any(measure.first for measure in measures):
+            runner.add_columns("unit_days", FIRST_COLUMNS)  # to a table made before a metric needed them
         for days in _together(self._stale_days(con, until)):
             chosen: Parameters = {"days": days, "first": days[0], "last": days[-1]}
             rows += runner.overwrite("unit_days", made, chosen, partition={"occurred_on": days})

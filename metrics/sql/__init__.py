@@ -33,21 +33,8 @@ def metric_sql(
     alone = msgspec.structs.replace(subject, metrics=MetricRoles(primary=(metric.name,)), segments=Segments())
     plan = plan_units(alone, {metric.name: metric}, zone)
     statement = moments.grouped_sums(plan)
-    parts = {
-        units.ENROLLED: units.enrolled(plan),
-        units.CONTRIBUTIONS: units.contributions(plan),
-        units.UNITS: units.unit_metrics(plan),
-    }
-    for name, part in reversed(parts.items()):
-        statement = _with_first(statement, name, part)
+    statement = units.in_one_statement(plan, statement)
     return render(statement.transform(functools.partial(_unbind, mark=None if experiment else mark)), dialect)
-
-
-def _with_first(statement: exp.Select, name: str, part: exp.Query) -> exp.Select:
-    statement = statement.with_(name, as_=part, copy=False)
-    ctes = statement.args["with_"].expressions
-    ctes.insert(0, ctes.pop())
-    return statement
 
 
 def _mark_of(metric: Metric) -> str:
@@ -78,8 +65,6 @@ def _any(mark: str) -> Experiment:
 
 
 def _unbind(node: exp.Expr, mark: str | None) -> exp.Expr:
-    if isinstance(node, exp.Placeholder) and node.name == "until":
-        return exp.Placeholder(this="as_of")
     if mark is not None and isinstance(node, exp.Literal) and node.is_string and mark in node.name:
         fixed, _, name = node.name.partition(mark)
         place = exp.Placeholder(this=name)

@@ -16,7 +16,7 @@ from sqlglot import exp
 
 from lake.tables import Column
 from metrics.model import METHOD_VERSION, Measure
-from metrics.sql.partials import chosen_days, unit_days
+from metrics.sql.partials import chosen_days, no_first, unit_days
 from metrics.sql.plan import UnitPlan
 from metrics.sql.tree import CHECKSUM, build, column, expression, fill_list, function, literal, union_all
 
@@ -39,6 +39,8 @@ def stamped_unit_days(measures: Sequence[Measure]) -> exp.Query:
         chosen=chosen_days(),
         mark=mark_of(measures),
     )
+    if any(measure.first for measure in measures):
+        stamps = stamps.select(*no_first(), copy=False)
     return unit_days(measures, also=[stamps]) if measures else stamps
 
 

@@ -6,16 +6,16 @@ from zoneinfo import ZoneInfo
 import msgspec
 from sqlglot import exp
 
-from assignments.model import Experiment
+from assignments.model import Experiment, MetricRoles, Segments
 from assignments.phases import weight_phases
 from assignments.sql import assigned_variant_sql
 from metrics.sql.conditions import number_sql
 from metrics.sql.exposures import RECORDS, in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
 from metrics.sql.phases import moved_on, phase_of_record
-from metrics.sql.plan import UTC, Slot, UnitPlan
+from metrics.sql.plan import UTC, MetricColumns, Slot, UnitPlan, plan_units
 from metrics.sql.tree import alias, build, column, expression, fill_list
-from metrics.sql.units import ENROLLED, enrolled, happened, local_day
+from metrics.sql.units import ENROLLED, UNITS, enrolled, happened, in_one_statement, local_day
 
 _OF_EXPERIMENT = (
     "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
@@ -64,7 +64,7 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
         counted.insert(
             1, ("whose shard moved when the weights changed", "units", _moved_units(experiment, moves))
         )
-    return counted + _other_currencies(plan) + _no_numbers(plan)
+    return counted + _other_currencies(plan) + _no_numbers(plan) + _without_event(plan)
 
 
 def _moved_units(experiment: Experiment, moves: exp.Expr) -> exp.Select:
@@ -222,6 +222,35 @@ def _no_numbers(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
         )
         for (event, field), among in slots.items()
     ]
+
+
+def _without_event(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Mature units that a time to an event leaves out, because it did not happen in the window."""
+    return [
+        (
+            (
+                f'without "{planned.metric.event}" in the window of {planned.metric.name}, which tells of '
+                "the others alone: this conditions on behaviour after assignment, so they may not be alike"
+            ),
+            "units",
+            _units_without(plan, planned),
+        )
+        for planned in plan.metrics
+        if planned.metric.leaves_out
+    ]
+
+
+def _units_without(plan: UnitPlan, planned: MetricColumns) -> exp.Select:
+    metric = planned.metric
+    alone = msgspec.structs.replace(
+        plan.experiment, metrics=MetricRoles(primary=(metric.name,)), segments=Segments()
+    )
+    query = build(
+        f"SELECT COUNT(*) AS n FROM {UNITS} WHERE $mature AND $time IS NULL",
+        mature=column(planned.mature),
+        time=column(planned.columns[0].name),
+    )
+    return in_one_statement(plan_units(alone, {metric.name: metric}, plan.zone), query)
 
 
 def _after_exposure(plan: UnitPlan) -> list[Slot]:

@@ -69,6 +69,8 @@ def sum_columns(planned: MetricColumns, *, limbs: bool = False) -> list[tuple[st
     ]
     if planned.metric.winsorize is not None:
         what += [("cap",), ("clipped",)]
+    if planned.metric.leaves_out:
+        what += [("immature",)]
     return what
 
 
@@ -90,7 +92,12 @@ def _observed(plan: UnitPlan, crowded: Sequence[int]) -> exp.Select:
             value = column(unit_column.name)
             if planned.metric.window_s is not None:
                 value = expression("CASE WHEN $mature THEN $x END", mature=column(planned.mature), x=value)
+            if planned.metric.leaves_out:
+                there = column(planned.columns[0].name)
+                value = expression("CASE WHEN NOT $there IS NULL THEN $x END", there=there, x=value)
             query = query.select(alias(value, unit_column.name), copy=False)
+        if planned.metric.leaves_out:
+            query = query.select(column(planned.mature), copy=False)
     return query
 
 
@@ -130,6 +137,8 @@ def _capped(plan: UnitPlan) -> exp.Select:
                     "CASE WHEN $over THEN $cap ELSE $x END", over=over, cap=column(_cap(planned)), x=value
                 )
             query = query.select(alias(value, unit_column.name), copy=False)
+        if planned.metric.leaves_out:
+            query = query.select(column(planned.mature), copy=False)
     return query
 
 
@@ -153,6 +162,8 @@ def _sum(planned: MetricColumns, what: tuple[str, ...], columns: list[exp.Column
             return fill(_PRODUCTS[part].copy(), x=columns[int(i)], y=columns[int(j)], limb=LIMB)
         case ("cap",):
             return expression("MAX($cap)", cap=column(_cap(planned)))
+        case ("immature",):
+            return expression("COUNT(*) FILTER (WHERE NOT $mature)", mature=column(planned.mature))
         case _:
             return expression("COUNT(*) FILTER (WHERE $over)", over=column(_clipped(planned)))
 

@@ -64,6 +64,7 @@ def unit_days(measures: Sequence[Measure], also: Sequence[exp.Select] = ()) -> e
     names = sorted({measure.event for measure in measures})
     fill_list(wide, "names", names)
     long: list[exp.Select] = []
+    has_first = any(measure.first for measure in measures)
     for number, measure in enumerate(measures):
         events, value = f"events_{number}", f"value_{number}"
         wide = wide.select(
@@ -79,16 +80,43 @@ def unit_days(measures: Sequence[Measure], also: Sequence[exp.Select] = ()) -> e
                 copy=False,
             )
             total = expression("COALESCE($value, 0)", value=column(value))
+        if measure.first:
+            wide = wide.select(*_first_of_day(measure, number), copy=False)
         stored = expression("$id || environment", id=f"{measure.id}{ENVIRONMENT_MARK}")
-        long.append(
-            build(
-                "SELECT $stored AS measure, unit_type, unit_key, occurred_on, CAST($events AS BIGINT) AS "
-                "events, "
-                "CAST($total AS DECIMAL(38, 6)) AS value_sum FROM wide WHERE $events > 0",
-                stored=stored,
-                events=column(events),
-                total=total,
-            )
+        row = build(
+            "SELECT $stored AS measure, unit_type, unit_key, occurred_on, CAST($events AS BIGINT) AS "
+            "events, "
+            "CAST($total AS DECIMAL(38, 6)) AS value_sum FROM wide WHERE $events > 0",
+            stored=stored,
+            events=column(events),
+            total=total,
         )
+        if has_first:
+            firsts = _first_columns(number) if measure.first else no_first()
+            row = row.select(*firsts, copy=False)
+        long.append(row)
     query = union_all([*long, *also])
     return query.with_("wide", as_=wide, copy=False, materialized=True)
+
+
+# The columns of `unit_days` that only some measures need: the first instant of the day at which an event
+# happened, and whether one of the day has only a date.
+FIRST_COLUMNS = {"first_at": "TIMESTAMPTZ", "is_dated": "BOOLEAN"}
+
+
+def no_first() -> list[exp.Expr]:
+    """Those columns in a row that does not have them."""
+    return [alias(exp.cast(exp.null(), kind), name) for name, kind in FIRST_COLUMNS.items()]
+
+
+def _first_of_day(measure: Measure, number: int) -> list[exp.Expr]:
+    at = expression(
+        "MIN(CASE WHEN day_precision THEN NULL ELSE occurred_at END) FILTER (WHERE $m)", m=matches(measure)
+    )
+    dated = expression("MAX(CASE WHEN day_precision THEN 1 ELSE 0 END) FILTER (WHERE $m)", m=matches(measure))
+    return [alias(at, f"first_{number}"), alias(dated, f"dated_{number}")]
+
+
+def _first_columns(number: int) -> list[exp.Expr]:
+    is_dated = expression("$dated = 1", dated=column(f"dated_{number}"))
+    return [alias(column(f"first_{number}"), "first_at"), alias(is_dated, "is_dated")]

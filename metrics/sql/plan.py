@@ -134,7 +134,7 @@ def _column(name: str, terms: Sequence[Term], slots: list[Slot], before_s: int |
     """The terms brought to one scale: the finest of their values, times that of their weights."""
     digits = max(-int(term.weight.as_tuple().exponent) for term in terms)
     weights = 10 ** max(digits, 0)
-    scales = [MICRO if term.part.kind in VALUED else 1 for term in terms]
+    scales = [_scale(term) for term in terms]
     return UnitColumn(
         name=name,
         terms=tuple(
@@ -143,6 +143,13 @@ def _column(name: str, terms: Sequence[Term], slots: list[Slot], before_s: int |
         ),
         scale=weights * max(scales),
     )
+
+
+def _scale(term: Term) -> int:
+    """A sum of values is in millionths, a time in microseconds."""
+    if term.part.aggregate == "first":
+        return MICRO * term.unit_s
+    return MICRO if term.part.kind in VALUED else 1
 
 
 def _term(term: Term, slots: list[Slot], before_s: int | None, *, factor: int) -> UnitTerm:

@@ -11,6 +11,7 @@ one of the workspace's time zone; the days that rows are kept by (`occurred_on`,
 """
 
 import functools
+from typing import cast
 from zoneinfo import ZoneInfo
 
 from sqlglot import exp
@@ -18,10 +19,11 @@ from sqlglot import exp
 from assignments.phases import weight_phases
 from metrics.sql.partials import matches, value_of
 from metrics.sql.phases import moved_on
-from metrics.sql.plan import MICRO, UTC, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
+from metrics.sql.plan import MICRO, UTC, MetricColumns, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
 from metrics.sql.tree import (
     JSON_OBJECT,
     JSON_TEXT,
+    MICROSECONDS,
     ZONED,
     alias,
     build,
@@ -117,8 +119,7 @@ def unit_metrics(plan: UnitPlan) -> exp.Select:
     for planned in plan.metrics:
         for unit_column in planned.columns:
             totals = totals.select(alias(_total(unit_column), unit_column.name), copy=False)
-            happened = expression("COALESCE($x, 0)", x=column(unit_column.name, "t"))
-            query = query.select(alias(happened, unit_column.name), copy=False)
+            query = query.select(alias(_happened(planned, unit_column), unit_column.name), copy=False)
         window_s = planned.metric.window_s
         mature = (
             exp.true()
@@ -127,6 +128,33 @@ def unit_metrics(plan: UnitPlan) -> exp.Select:
         )
         query = query.select(alias(mature, planned.mature), copy=False)
     return query.with_("totals", as_=totals, copy=False)
+
+
+def _happened(planned: MetricColumns, unit_column: UnitColumn) -> exp.Expr:
+    """What the unit did; where it did nothing 0, or NULL where that has no number."""
+    total = column(unit_column.name, "t")
+    if planned.metric.leaves_out and unit_column is planned.columns[0]:
+        return total
+    return expression("COALESCE($x, 0)", x=total)
+
+
+def in_one_statement(plan: UnitPlan, statement: exp.Select) -> exp.Select:
+    """A statement over the tables that are made on the way to it, from the lake's tables alone.
+
+    Its `$until` is the day `$as_of`, both bound.
+    """
+    parts = {ENROLLED: enrolled(plan), CONTRIBUTIONS: contributions(plan), UNITS: unit_metrics(plan)}
+    for name, part in reversed(parts.items()):
+        statement = statement.with_(name, as_=part, copy=False)
+        ctes = statement.args["with_"].expressions
+        ctes.insert(0, ctes.pop())
+    return cast("exp.Select", statement.transform(_as_of))
+
+
+def _as_of(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Placeholder) and node.name == "until":
+        return exp.Placeholder(this="as_of")
+    return node
 
 
 def published(plan: UnitPlan) -> exp.Select:
@@ -335,7 +363,41 @@ def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:
             # A measure has one row per unit and day.
             days_in_it = expression("COUNT(*) FILTER (WHERE $counts)", counts=counts)
             query = query.select(alias(days_in_it, f"days__{number}"), copy=False)
+        if slot.measure.first:
+            earliest = expression("MIN($time) FILTER (WHERE $counts)", time=_time_on(plan), counts=counts)
+            query = query.select(alias(exp.cast(earliest, "BIGINT"), f"first__{number}"), copy=False)
     return query
+
+
+def _time_on(plan: UnitPlan) -> exp.Expr:
+    """From exposure to the first event of the day `d`, in microseconds; in whole days where one is a date."""
+    return expression(
+        "LEAST(CASE WHEN d.is_dated THEN $day - $begins_on END, "
+        "CASE WHEN u.day_precision THEN $local_day - $begins_on ELSE $at - $begins_at END)",
+        day=_micros(column("occurred_on", "d")),
+        local_day=_micros(local_day(plan, column("first_at", "d"))),
+        at=_micros(column("first_at", "d")),
+        begins_on=_micros(column("begins_on", "u")),
+        begins_at=_micros(column("begins_at", "u")),
+    )
+
+
+def _time_of(plan: UnitPlan) -> exp.Expr:
+    """The same to the event `e`."""
+    return expression(
+        "CASE WHEN e.day_precision THEN $day - $begins_on WHEN u.day_precision THEN $local_day - $begins_on "
+        "ELSE $at - $begins_at END",
+        day=_micros(column("occurred_on", "e")),
+        local_day=_micros(local_day(plan, column("occurred_at", "e"))),
+        at=_micros(column("occurred_at", "e")),
+        begins_on=_micros(column("begins_on", "u")),
+        begins_at=_micros(column("begins_at", "u")),
+    )
+
+
+def _micros(instant: exp.Expr) -> exp.Expr:
+    """Microseconds since 1970; of a day at its midnight in UTC, so that days differ by whole ones."""
+    return function(MICROSECONDS, exp.cast(instant, "TIMESTAMPTZ"))
 
 
 def _by_days(plan: UnitPlan) -> frozenset[int]:
@@ -387,6 +449,9 @@ def _boundary(plan: UnitPlan) -> exp.Select:
         if number in _by_days(plan):
             day = expression("MAX(CASE WHEN $counts THEN 1 ELSE 0 END)", counts=counts)
             query = query.select(alias(exp.cast(day, "BIGINT"), f"days__{number}"), copy=False)
+        if slot.measure.first:
+            earliest = expression("MIN($time) FILTER (WHERE $counts)", time=_time_of(plan), counts=counts)
+            query = query.select(alias(exp.cast(earliest, "BIGINT"), f"first__{number}"), copy=False)
     return query
 
 
@@ -468,6 +533,8 @@ def _added_up(term: UnitTerm) -> exp.Expr:
         case "active_days":
             days = expression("SUM($days)", days=column(f"days__{term.slot}"))
             return exp.cast(days, "BIGINT")
+        case "first":
+            return exp.cast(expression("MIN($first)", first=column(f"first__{term.slot}")), "BIGINT")
         case "total":
             whole = expression("SUM($value) * $micro", value=value, micro=literal(MICRO))
             return exp.cast(whole, "INT128")

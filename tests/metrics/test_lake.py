@@ -90,3 +90,12 @@ def test_from_events_to_moments_in_the_lake(lake, experiment_of, rows_of):
         more.refresh_first_exposures(con, [other])
         more.refresh(con, other, DAYS)
         assert con.execute('SELECT COUNT("売上") FROM unit_metrics').fetchall() == [(6,)]
+        # So do partials, to a table that was made before; and a metric that goes again leaves them.
+        until = Metric(name="until", kind="time_to_event", event="purchase", window="3d", time_unit="days")
+        timed, third = Engine(lake.workspace, lake, metrics | {"until": until}), experiment_of("until")
+        lake.append(con, "exposures", rows_sql([rows_of.exposure(1, DAYS[0], "B", 99)]))
+        timed.refresh_unit_days(con)
+        timed.refresh_first_exposures(con, [third])
+        cells = {row.variant: row for row in timed.moments(con, third, DAYS[-1])}
+        assert (cells["B"].moments.n, cells["B"].moments.mean) == (1, (1.0,))
+        assert engine.refresh_unit_days(con).rows == 4 * 2 + 3

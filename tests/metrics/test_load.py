@@ -152,6 +152,22 @@ WRONG = {
         f'[a]\n{BASE.replace("conversion", "retention")}after = "1d"\nwindow = "7d"\nwinsorize = 0.9',
         'does not apply to kind "retention"',
     ),
+    "time without end": (
+        '[a]\nkind = "time_to_event"\nevent = "x"',
+        'key "window" is missing; without one the time',
+    ),
+    "time before": (
+        '[a]\nkind = "time_to_event"\nevent = "x"\nwindow = "7d"\ncovariate = "7d"',
+        'key "covariate" does not apply to kind "time_to_event"',
+    ),
+    "time unit": (f'[a]\n{BASE}time_unit = "days"', 'key "time_unit" belongs to kind "time_to_event"'),
+    "time in a ratio": (
+        (
+            '[a]\nkind = "ratio"\nnumerator = { kind = "time_to_event", event = "x" }\n'
+            'denominator = { kind = "count", event = "x" }'
+        ),
+        'numerator: kind "time_to_event" is not one number of every unit',
+    ),
     "at least nothing": (f"[a]\n{BASE}at_least = 0", 'key "at_least" is 0'),
     "at least so many": ('[a]\nkind = "count"\nevent = "x"\nat_least = 2', 'key "at_least" is 2'),
     "first of a count": ('[a]\nkind = "count"\nevent = "x"\nfirst = "7d"', 'key "first" belongs to kind'),

@@ -39,6 +39,10 @@ METRICS = {
     "first_purchase": Metric(
         name="first_purchase", kind="conversion", event="purchase", first="90d", window="14d"
     ),
+    "until_purchase": Metric(
+        name="until_purchase", kind="time_to_event", event="purchase", window="14d", winsorize=0.99,
+        time_unit="hours",
+    ),
     "net": Metric(
         name="net", kind="composite", combine=(Weighted(metric="売上"), Weighted(metric="活", weight=-0.25)),
         named={

@@ -18,6 +18,7 @@ from metrics.model import Before, Metric, Part, Weighted
 EXAMPLES = 200 if os.environ.get("TENBIN_TEST_FULL") else 12  # for each of three time zones
 BASE = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
 HOUR = dt.timedelta(hours=1)
+MICRO = dt.timedelta(microseconds=1)
 WHERE = {"field": "properties.country", "op": "equals", "value": "JP"}
 
 PLAIN = (
@@ -53,6 +54,15 @@ PLAIN = (
         numerator=Part(kind="conversion", event="purchase", at_least=2),
         denominator=Part(kind="conversion", event="view"),
     ),
+    Metric(
+        name="until_purchase",
+        kind="time_to_event",
+        event="purchase",
+        window="3d",
+        time_unit="hours",
+        covariates=(Before(kind="count", event="view", before="2d"),),
+    ),
+    Metric(name="until_jp", kind="time_to_event", event="purchase", window="30h", where=WHERE),
     Metric(
         name="net",
         kind="composite",
@@ -224,12 +234,23 @@ def outcome_of(metric, exposed, events, zone, before=None):
     if before is not None:
         begin, end = -before, dt.timedelta()
     inside = [event for event in events if between(exposed, event["at"], begin, end, zone)]
+    if metric.kind == "time_to_event":
+        times = [time_to(exposed, event["at"], zone) for event in inside if happened(event, metric.parts[0])]
+        unit = HOUR if metric.time_unit == "hours" else dt.timedelta(seconds=1)
+        return [Fraction(min(times) // MICRO, unit // MICRO)] if times else [None]
     values = [measured(inside, part) for part in metric.parts]
     if metric.first is not None and before is None:
         span = (-length(metric.first), dt.timedelta())
         earlier = [event for event in events if between(exposed, event["at"], *span, zone)]
         values = [value * (not measured(earlier, metric.parts[0])) for value in values]
     return values
+
+
+def time_to(exposed, at, zone):
+    """From exposure to an event; whole days where either has only a date."""
+    if is_date(exposed) or is_date(at):
+        return local_day_of(at, zone) - local_day_of(exposed, zone)
+    return at - exposed
 
 
 def window_of(metric):
@@ -316,9 +337,11 @@ def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
     for metric in METRICS:
         for arm in "AB":
             rows = [values[metric.name] for variant, values in units.values() if variant == arm]
-            n, means, cov = moments_of([values for mature, values in rows if mature])
+            counted = [values for mature, values in rows if mature and None not in values]
+            n, means, cov = moments_of(counted)
             cell = cells[metric.name, arm, None]
-            assert (cell.moments.n, cell.n_immature) == (n, len(rows) - n), metric.name
+            immature = sum(not mature for mature, _ in rows)
+            assert (cell.moments.n, cell.n_immature) == (n, immature), metric.name
             if n:
                 assert cell.moments.mean == pytest.approx([float(mean) for mean in means], rel=1e-14), (
                     metric.name
@@ -329,7 +352,6 @@ def test_moments_are_those_of_going_through_every_event(  # noqa: PLR0917
                 assert got == pytest.approx(want, rel=1e-12), metric.name
 
 
-MICRO = dt.timedelta(microseconds=1)
 EXPOSED = BASE + 14 * HOUR
 
 
@@ -387,6 +409,36 @@ def test_retention_begins_and_ends_as_long_after_exposure_as_it_says(bench, expe
     early, late = ((BASE + days * 24 * HOUR).date() for days in (1, 2))
     assert bench.cells(engine, experiment, early)["day_1", "A", None].n_immature == 1
     assert bench.cells(engine, experiment, late)["day_1", "A", None].moments.mean == (float(counts),)
+
+
+def test_a_time_to_an_event_leaves_units_without_it_out_and_counts_them(bench, experiment_of):
+    metric = Metric(name="until", kind="time_to_event", event="purchase", window="7d", time_unit="hours")
+    engine, experiment = bench.engine(metric), experiment_of("until")
+    for unit in range(4):
+        bench.exposure(unit, EXPOSED, "A")
+    bench.exposure(4, EXPOSED + 24 * HOUR, "A")  # not over yet
+    bench.event(0, EXPOSED + HOUR)
+    bench.event(0, EXPOSED + 90 * HOUR)  # the first alone counts
+    bench.event(1, EXPOSED + 48 * HOUR)  # on a whole day of the window
+    bench.event(1, EXPOSED + 50 * HOUR)
+    bench.event(2, EXPOSED + 7 * 24 * HOUR)  # too late
+    bench.event(3, EXPOSED - HOUR)  # too early
+    bench.prepare(engine, experiment)
+    as_of = EXPOSED.date() + dt.timedelta(days=7)
+    cell = bench.cells(engine, experiment, as_of)["until", "A", None]
+    assert (cell.moments.n, cell.moments.mean, cell.n_immature) == (2, (24.5,), 1)
+    (left_out,) = engine.exclusions(bench.con, experiment, as_of)
+    assert (left_out.count, left_out.of) == (2, "units")
+    assert "this conditions on behaviour after assignment" in left_out.reason
+    engine.write_unit_metrics(bench.con, experiment, as_of)
+    rows = bench.rows("unit_metrics", "unit_key, until, until__mature")
+    assert sorted(rows) == [
+        (0, 1.0, True),
+        (1, 48.0, True),
+        (2, None, True),
+        (3, None, True),
+        (4, None, False),
+    ]
 
 
 def test_a_unit_that_bought_before_stays_in_the_denominator_of_first_purchases(bench, experiment_of):

@@ -88,12 +88,40 @@ SELECT
     )) AS BIGINT) AS "events__7",
   CAST(SUM("d"."events") FILTER(WHERE
     (
+      "d"."measure" = 'mbfb40390867aa8bc@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
+      )
+    )) AS BIGINT) AS "events__8",
+  CAST(MIN(
+    LEAST(
+      CASE
+        WHEN "d"."is_dated"
+        THEN EPOCH_US(CAST("d"."occurred_on" AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_on" AS TIMESTAMPTZ))
+      END,
+      CASE
+        WHEN "u"."day_precision"
+        THEN EPOCH_US(CAST(CAST("d"."first_at" AS DATE) AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_on" AS TIMESTAMPTZ))
+        ELSE EPOCH_US(CAST("d"."first_at" AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_at" AS TIMESTAMPTZ))
+      END
+    )
+  ) FILTER(WHERE
+    (
+      "d"."measure" = 'mbfb40390867aa8bc@production'
+      AND (
+        "d"."occurred_on" >= "u"."whole_from"
+        AND "d"."occurred_on" < "u"."whole_until_1209600"
+      )
+    )) AS BIGINT) AS "first__8",
+  CAST(SUM("d"."events") FILTER(WHERE
+    (
       "d"."measure" = 'm566adcef04e6215a@production'
       AND (
         "d"."occurred_on" >= "u"."whole_from"
         AND "d"."occurred_on" < "u"."whole_until_604800"
       )
-    )) AS BIGINT) AS "events__8",
+    )) AS BIGINT) AS "events__9",
   CAST(SUM("d"."value_sum") FILTER(WHERE
     (
       "d"."measure" = 'm566adcef04e6215a@production'
@@ -101,7 +129,7 @@ SELECT
         "d"."occurred_on" >= "u"."whole_from"
         AND "d"."occurred_on" < "u"."whole_until_604800"
       )
-    )) AS DECIMAL(38, 6)) AS "value__8",
+    )) AS DECIMAL(38, 6)) AS "value__9",
   CAST(SUM("d"."events") FILTER(WHERE
     (
       "d"."measure" = 'm30bf96ebb98b8da4@production'
@@ -109,7 +137,7 @@ SELECT
         "d"."occurred_on" >= "u"."whole_from"
         AND "d"."occurred_on" < "u"."whole_until_1209600"
       )
-    )) AS BIGINT) AS "events__9"
+    )) AS BIGINT) AS "events__10"
 FROM "unit_days" AS "d"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "d"."unit_key"
@@ -121,7 +149,8 @@ WHERE
     'm30bf96ebb98b8da4@production',
     'm566adcef04e6215a@production',
     'm65ebc7205b947ff4@production',
-    'm86ee8e3997f2beb9@production'
+    'm86ee8e3997f2beb9@production',
+    'mbfb40390867aa8bc@production'
   )
   AND "d"."occurred_on" <= $until
 GROUP BY
@@ -456,6 +485,52 @@ SELECT
     )) AS "events__7",
   COUNT(*) FILTER(WHERE
     (
+      "e"."event" = 'purchase'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
+        AND "e"."occurred_at" < "u"."ends_at_1209600"
+      END
+    )) AS "events__8",
+  CAST(MIN(
+    CASE
+      WHEN "e"."day_precision"
+      THEN EPOCH_US(CAST("e"."occurred_on" AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_on" AS TIMESTAMPTZ))
+      WHEN "u"."day_precision"
+      THEN EPOCH_US(CAST(CAST("e"."occurred_at" AS DATE) AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_on" AS TIMESTAMPTZ))
+      ELSE EPOCH_US(CAST("e"."occurred_at" AS TIMESTAMPTZ)) - EPOCH_US(CAST("u"."begins_at" AS TIMESTAMPTZ))
+    END
+  ) FILTER(WHERE
+    (
+      "e"."event" = 'purchase'
+      AND (
+        (
+          "e"."occurred_on" >= "u"."counts_from" AND "e"."occurred_on" < "u"."whole_from"
+        )
+        OR (
+          "e"."occurred_on" >= "u"."whole_until_1209600"
+          AND "e"."occurred_on" <= "u"."mature_on_1209600"
+        )
+      )
+      AND CASE
+        WHEN "e"."day_precision"
+        THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 14
+        ELSE "e"."occurred_at" >= "u"."begins_at"
+        AND "e"."occurred_at" < "u"."ends_at_1209600"
+      END
+    )) AS BIGINT) AS "first__8",
+  COUNT(*) FILTER(WHERE
+    (
       (
         "e"."event" = 'purchase' AND COALESCE("e"."currency" = 'JPY', TRUE)
       )
@@ -473,7 +548,7 @@ SELECT
         THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 7
         ELSE "e"."occurred_at" >= "u"."begins_at" AND "e"."occurred_at" < "u"."ends_at_604800"
       END
-    )) AS "events__8",
+    )) AS "events__9",
   CAST(SUM("e"."value") FILTER(WHERE
     (
       (
@@ -493,7 +568,7 @@ SELECT
         THEN "e"."occurred_on" >= "u"."begins_on" AND "e"."occurred_on" < "u"."begins_on" + 7
         ELSE "e"."occurred_at" >= "u"."begins_at" AND "e"."occurred_at" < "u"."ends_at_604800"
       END
-    )) AS DECIMAL(38, 6)) AS "value__8",
+    )) AS DECIMAL(38, 6)) AS "value__9",
   COUNT(*) FILTER(WHERE
     (
       "e"."event" = 'view'
@@ -512,7 +587,7 @@ SELECT
         ELSE "e"."occurred_at" >= "u"."begins_at"
         AND "e"."occurred_at" < "u"."ends_at_1209600"
       END
-    )) AS "events__9"
+    )) AS "events__10"
 FROM "events" AS "e"
 JOIN "enrolled" AS "u"
   ON "u"."unit_key" = "e"."unit_key"

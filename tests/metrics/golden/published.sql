@@ -23,6 +23,8 @@ SELECT
   "second_week__mature",
   CAST("first_purchase" AS DOUBLE) / 1 AS "first_purchase",
   "first_purchase__mature",
+  CAST("until_purchase" AS DOUBLE) / 3600000000 AS "until_purchase",
+  "until_purchase__mature",
   CAST("net" AS DOUBLE) / 100000000 AS "net",
   "net__mature"
 FROM "unit_metrics_now"

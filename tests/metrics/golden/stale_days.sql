@@ -11,8 +11,8 @@ WITH "seen" AS (
 ), "stored" AS (
   SELECT
     "occurred_on",
-    MAX(CASE WHEN "measure" = 'stamp@b8ca30764db3d084' THEN "events" END) AS "events",
-    MAX(CASE WHEN "measure" = 'stamp@b8ca30764db3d084' THEN "value_sum" END) AS "batch"
+    MAX(CASE WHEN "measure" = 'stamp@95680a1e5810e0c9' THEN "events" END) AS "events",
+    MAX(CASE WHEN "measure" = 'stamp@95680a1e5810e0c9' THEN "value_sum" END) AS "batch"
   FROM "unit_days"
   WHERE
     "occurred_on" <= $until

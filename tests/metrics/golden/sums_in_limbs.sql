@@ -12,11 +12,17 @@ WITH "observed" AS (
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     CASE WHEN "second_week__mature" THEN "second_week" END AS "second_week",
     CASE WHEN "first_purchase__mature" THEN "first_purchase" END AS "first_purchase",
+    CASE
+      WHEN NOT "until_purchase" IS NULL
+      THEN CASE WHEN "until_purchase__mature" THEN "until_purchase" END
+    END AS "until_purchase",
+    "until_purchase__mature",
     CASE WHEN "net__mature" THEN "net" END AS "net"
   FROM "unit_metrics_now"
 ), "caps" AS (
   SELECT
-    QUANTILE_DISC("売上", 0.999) AS "売上__cap"
+    QUANTILE_DISC("売上", 0.999) AS "売上__cap",
+    QUANTILE_DISC("until_purchase", 0.99) AS "until_purchase__cap"
   FROM "observed"
 ), "capped" AS (
   SELECT
@@ -36,6 +42,16 @@ WITH "observed" AS (
     "clicks_per_view__denominator" AS "clicks_per_view__denominator",
     "second_week" AS "second_week",
     "first_purchase" AS "first_purchase",
+    "until_purchase__cap",
+    "until_purchase" > "until_purchase__cap" AS "until_purchase__clipped",
+    CASE
+      WHEN (
+        "until_purchase" > "until_purchase__cap"
+      )
+      THEN "until_purchase__cap"
+      ELSE "until_purchase"
+    END AS "until_purchase",
+    "until_purchase__mature",
     "net" AS "net"
   FROM "observed"
   CROSS JOIN "caps"
@@ -315,6 +331,38 @@ SELECT
       CAST("first_purchase" AS INT128) % 10000000000000
     )
   ) AS "first_purchase__product_0_0_low",
+  COUNT("until_purchase") AS "until_purchase__n",
+  SUM("until_purchase") AS "until_purchase__sum_0",
+  SUM(
+    (
+      CAST("until_purchase" AS INT128) // 10000000000000
+    ) * (
+      CAST("until_purchase" AS INT128) // 10000000000000
+    )
+  ) AS "until_purchase__product_0_0_high",
+  SUM(
+    (
+      CAST("until_purchase" AS INT128) // 10000000000000
+    ) * (
+      CAST("until_purchase" AS INT128) % 10000000000000
+    ) + (
+      CAST("until_purchase" AS INT128) % 10000000000000
+    ) * (
+      CAST("until_purchase" AS INT128) // 10000000000000
+    )
+  ) AS "until_purchase__product_0_0_mixed",
+  SUM(
+    (
+      CAST("until_purchase" AS INT128) % 10000000000000
+    ) * (
+      CAST("until_purchase" AS INT128) % 10000000000000
+    )
+  ) AS "until_purchase__product_0_0_low",
+  MAX("until_purchase__cap") AS "until_purchase__cap",
+  COUNT(*) FILTER(WHERE
+    "until_purchase__clipped") AS "until_purchase__clipped",
+  COUNT(*) FILTER(WHERE
+    NOT "until_purchase__mature") AS "until_purchase__immature",
   COUNT("net") AS "net__n",
   SUM("net") AS "net__sum_0",
   SUM(

@@ -136,7 +136,19 @@ WITH "wide" AS MATERIALIZED (
     ) FILTER(WHERE
       (
         "event" = 'purchase' AND COALESCE("currency" = 'JPY', TRUE)
-      )) AS "value_5"
+      )) AS "value_5",
+    COUNT(*) FILTER(WHERE
+      (
+        "event" = 'purchase'
+      )) AS "events_6",
+    MIN(CASE WHEN "day_precision" THEN NULL ELSE "occurred_at" END) FILTER(WHERE
+      (
+        "event" = 'purchase'
+      )) AS "first_6",
+    MAX(CASE WHEN "day_precision" THEN 1 ELSE 0 END) FILTER(WHERE
+      (
+        "event" = 'purchase'
+      )) AS "dated_6"
   FROM "events"
   WHERE
     (
@@ -157,7 +169,9 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_0" AS BIGINT) AS "events",
-  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_0" > 0
@@ -170,7 +184,9 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_1" AS BIGINT) AS "events",
-  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_1" > 0
@@ -183,7 +199,9 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_2" AS BIGINT) AS "events",
-  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_2" > 0
@@ -196,7 +214,9 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_3" AS BIGINT) AS "events",
-  CAST(COALESCE("value_3", 0) AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(COALESCE("value_3", 0) AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_3" > 0
@@ -209,7 +229,9 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_4" AS BIGINT) AS "events",
-  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_4" > 0
@@ -222,18 +244,37 @@ SELECT
   "unit_key",
   "occurred_on",
   CAST("events_5" AS BIGINT) AS "events",
-  CAST(COALESCE("value_5", 0) AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(COALESCE("value_5", 0) AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "wide"
 WHERE
   "events_5" > 0
 UNION ALL
 SELECT
-  'stamp@b8ca30764db3d084' AS "measure",
+  (
+    'mbfb40390867aa8bc@' || "environment"
+  ) AS "measure",
+  "unit_type",
+  "unit_key",
+  "occurred_on",
+  CAST("events_6" AS BIGINT) AS "events",
+  CAST(NULL AS DECIMAL(38, 6)) AS "value_sum",
+  "first_6" AS "first_at",
+  "dated_6" = 1 AS "is_dated"
+FROM "wide"
+WHERE
+  "events_6" > 0
+UNION ALL
+SELECT
+  'stamp@95680a1e5810e0c9' AS "measure",
   CAST(NULL AS TEXT) AS "unit_type",
   CAST(NULL AS BIGINT) AS "unit_key",
   "occurred_on",
   COUNT(*) AS "events",
-  CAST(COALESCE(MAX("batch"), 0) AS DECIMAL(38, 6)) AS "value_sum"
+  CAST(COALESCE(MAX("batch"), 0) AS DECIMAL(38, 6)) AS "value_sum",
+  CAST(NULL AS TIMESTAMPTZ) AS "first_at",
+  CAST(NULL AS BOOLEAN) AS "is_dated"
 FROM "events"
 WHERE
   (

@@ -13,7 +13,8 @@ WITH "totals" AS (
       THEN CAST(MAX(CASE WHEN "events__6" > 0 THEN 1 ELSE 0 END) AS BIGINT)
       ELSE 0
     END AS "first_purchase",
-    CAST(CAST(COALESCE(CAST(SUM("value__8") * 1000000 AS INT128), 0) AS INT128) * 100 + CAST(COALESCE(CAST(SUM("events__9") AS BIGINT), 0) AS INT128) * -25000000 AS INT128) AS "net"
+    CAST(MIN("first__8") AS BIGINT) AS "until_purchase",
+    CAST(CAST(COALESCE(CAST(SUM("value__9") * 1000000 AS INT128), 0) AS INT128) * 100 + CAST(COALESCE(CAST(SUM("events__10") AS BIGINT), 0) AS INT128) * -25000000 AS INT128) AS "net"
   FROM "contributions"
   WHERE
     "day" <= $as_of
@@ -42,6 +43,8 @@ SELECT
   "u"."mature_on_1209600" <= $as_of AS "second_week__mature",
   COALESCE("t"."first_purchase", 0) AS "first_purchase",
   "u"."mature_on_1209600" <= $as_of AS "first_purchase__mature",
+  "t"."until_purchase" AS "until_purchase",
+  "u"."mature_on_1209600" <= $as_of AS "until_purchase__mature",
   COALESCE("t"."net", 0) AS "net",
   "u"."mature_on_1209600" <= $as_of AS "net__mature"
 FROM "enrolled" AS "u"
