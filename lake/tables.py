@@ -187,6 +187,7 @@ _DECLARED = (
             "second_variant_at": "TIMESTAMPTZ",
             "ruleset_version": "BIGINT",
             "attributes": "VARCHAR",
+            "excluded_by": "VARCHAR",  # name of the first rule of tenbin.toml that leaves the unit out
         },
         partition="experiment",
         order=("unit_key",),

@@ -21,6 +21,7 @@ from metrics.analysis import planned_end
 from metrics.load import Found, find_metrics
 from metrics.model import Measure, Metric, MetricsError, Part, metrics_of
 from metrics.sql.coverage import coverage, stated_currencies
+from metrics.sql.exclude import check_rules
 from metrics.sql.plan import measures_of
 from metrics.sql.tree import render
 from metrics.validate import faults, is_money, known_events, refuse_open_windows
@@ -70,6 +71,10 @@ def read_definitions(workspace: Workspace) -> Definitions:
         problems.append(_of_file(workspace, workspace.experiments, error))
     files = {name: _relative(workspace, path) for name, path in found.files.items()}
     problems += _unknown_metrics(workspace, found, experiments)
+    try:
+        check_rules(workspace)
+    except MetricsError as error:
+        problems.append(_of_file(workspace, workspace.toml, error))
     known = {
         key: experiment
         for key, experiment in experiments.items()

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 
 import duckdb
 import msgspec
+import numpy as np
+from scipy import stats
 from sqlglot import exp
 
 from assignments.model import Experiment
@@ -17,7 +19,7 @@ from metrics.engines.engine import Engine
 from metrics.sql import health
 from metrics.sql.exposures import RECORDS
 from stats.results import Finding, Outcome
-from stats.srm import sample_ratio, sample_ratio_over
+from stats.srm import FLAG_BELOW, sample_ratio, sample_ratio_over
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -112,6 +114,41 @@ def mixed_variants(con: Connection, engine: Engine, experiment: Experiment, as_o
     return _left_out("mixed_variants", mixed, total, "units were seen in more than one variant")
 
 
+def excluded_units(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
+    """Units that rules of the workspace leave out, and whether as many of every variant.
+
+    Rules are blind to the variant, so that their shares may differ by chance alone: Pearson's chi-squared of
+    left out by variant (SciPy's `chi2_contingency` without correction), added up over phases, whose weights
+    differ; failed as a sample ratio is.
+    """
+    name, rules = "excluded_units", engine.workspace.config.exclude
+    if not rules:
+        return Finding(name=name, status=Outcome.NOT_APPLICABLE, message="the workspace has no rule")
+    rows = engine.rows(con, health.excluded_by_variant(experiment), {"as_of": as_of})
+    totals: dict[str, tuple[int, int]] = {}
+    phases: dict[int, list[tuple[int, int]]] = {}
+    for phase, variant, total, out in rows:
+        before = totals.get(variant, (0, 0))
+        totals[variant] = (before[0] + total, before[1] + out)
+        phases.setdefault(phase, []).append((out, total - out))
+    units, excluded = (sum(counts) for counts in zip(*totals.values(), strict=True)) if totals else (0, 0)
+    shown = ", ".join(f"{variant} {_share(out, total):.2%}" for variant, (total, out) in totals.items())
+    p_value = _p_independent(list(phases.values()))
+    message = f"{excluded:,} of {units:,} units are left out by rules of tenbin.toml ({shown})"
+    status = Outcome.PASSED
+    if after := [rule.name for rule in rules if rule.period == "any"]:
+        message += (
+            f"; {', '.join(after)} also counts events after exposure, which the variant may have caused: who "
+            "stays may then differ between the variants"
+        )
+        status = Outcome.WARNING if excluded else status
+    if p_value is not None and p_value < FLAG_BELOW:
+        message += f"; the shares differ by more than chance (p = {p_value:.2g})"
+        status = Outcome.FAILED
+    numbers = {"units": units, "left_out": excluded, "p_value": p_value}
+    return Finding(name=name, status=status, message=message, numbers=numbers)
+
+
 def assignment_rederived(con: Connection, engine: Engine, experiment: Experiment, as_of: dt.date) -> Finding:
     """The variant of every record, derived again from the hash."""
     name = "assignment_rederived"
@@ -179,6 +216,7 @@ EXPERIMENT_CHECKS: tuple[ExperimentCheck, ...] = (
     quarantine_behind,
     unknown_variant,
     mixed_variants,
+    excluded_units,
     assignment_rederived,
     exposure_before_outcome,
 )
@@ -198,6 +236,18 @@ def _graded(share: float, warn: float, fail: float) -> Outcome:
     if share > fail:
         return Outcome.FAILED
     return Outcome.WARNING if share > warn else Outcome.PASSED
+
+
+def _p_independent(tables: Sequence[Sequence[tuple[int, int]]]) -> float | None:
+    """Of the rows of each table being alike; None where nothing can be compared."""
+    chi2, df = 0.0, 0
+    for table in tables:
+        counts = np.array(table, dtype=float)
+        counts = counts[counts.sum(axis=1) > 0]
+        if len(counts) > 1 and counts.sum(axis=0).all():
+            found = stats.chi2_contingency(counts, correction=False)
+            chi2, df = chi2 + float(found.statistic), df + int(found.dof)
+    return float(stats.chi2.sf(chi2, df)) if df else None
 
 
 def _share(count: int, total: int) -> float:

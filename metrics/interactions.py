@@ -143,7 +143,8 @@ def _cross_tables(
 ) -> dict[str, list[list[int]]]:
     """Units by own variant (rows) and the other's (columns), of each experiment with units in common."""
     rows = con.execute(
-        "WITH seen AS (SELECT *, CAST(exposed_at AS DATE) AS exposed_on FROM first_exposures), "
+        "WITH seen AS (SELECT *, CAST(exposed_at AS DATE) AS exposed_on FROM first_exposures "
+        "WHERE excluded_by IS NULL), "
         f"own AS (SELECT unit_key, variant FROM seen WHERE experiment = $key AND iteration = $iteration "
         f"AND {_SEEN}) SELECT o.experiment, o.iteration, own.variant, o.variant, COUNT(*) FROM seen AS o "
         f"JOIN own ON own.unit_key = o.unit_key WHERE list_contains($others, o.experiment) AND {_SEEN} "
@@ -266,7 +267,8 @@ def _moments(
     )
     rows = con.execute(
         "WITH o AS (SELECT unit_key, variant, second_variant_at, CAST(exposed_at AS DATE) AS exposed_on "
-        "FROM first_exposures WHERE experiment = $other AND iteration = $its_iteration), "
+        "FROM first_exposures WHERE experiment = $other AND iteration = $its_iteration "
+        "AND excluded_by IS NULL), "
         f"y AS (SELECT u.unit_id, u.variant AS own, o.variant AS its, {values} FROM unit_metrics AS u "
         "JOIN o ON o.unit_key = u.unit_key WHERE u.experiment = $key AND u.iteration = $iteration "
         f'AND u.as_of = $as_of AND u."{planned.mature}" AND {_SEEN}), '

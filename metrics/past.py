@@ -56,7 +56,7 @@ def _daily_units(con: duckdb.DuckDBPyConnection, experiment: Experiment, as_of: 
     """First exposures per day, from the first day with any to the last one by `as_of`."""
     units, first, last = con.execute(
         "SELECT count(*), min(exposed_at::DATE), max(exposed_at::DATE) FROM first_exposures "
-        "WHERE experiment = $1 AND iteration = $2 AND exposed_at::DATE <= $3",
+        "WHERE experiment = $1 AND iteration = $2 AND exposed_at::DATE <= $3 AND excluded_by IS NULL",
         [experiment.key, experiment.iteration, as_of],
     ).fetchall()[0]
     return units / ((last - first).days + 1) if units else None

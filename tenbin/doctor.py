@@ -55,14 +55,16 @@ def _workspace(workspace: Workspace) -> Iterator[Finding]:
     from metrics.audit import read_definitions
 
     defined = read_definitions(workspace)
-    wrong: dict[str, list[str]] = {"metrics": [], "experiments": [], "references": []}
+    wrong: dict[str, list[str]] = {"metrics": [], "experiments": [], "references": [], "rules": []}
     for problem in defined.problems:
         about = "references" if problem.experiment else (problem.file or "").partition("/")[0]
+        about = "rules" if about == workspace.toml.name else about
         wrong[about].append(f"{problem.file}: {problem.message}; {problem.remedy}")
     right = {
         "metrics": f"{len(defined.metrics)} defined",
         "experiments": f"{len(defined.experiments)} defined",
         "references": "every metric that an experiment names is defined",
+        "rules": f"{len(workspace.config.exclude)} leave units out",
     }
     for name, said in right.items():
         if not wrong[name]:

@@ -11,13 +11,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from workspace.bounds import check_alpha, check_weights
-from workspace.config import Column, Config, Field, Source, SourceKind
+from workspace.config import Column, Config, ExclusionRule, Field, Source, SourceKind
 from workspace.errors import UserError, WorkspaceError
 from workspace.toml import convert, read_toml, seconds, suggest
 
 __all__ = [
     "Column",
     "Config",
+    "ExclusionRule",
     "Field",
     "Source",
     "SourceKind",
@@ -137,6 +138,7 @@ _REQUIRED: dict[SourceKind, tuple[str, ...]] = {
 def _check(workspace: Workspace) -> None:
     _check_zone(workspace.config.workspace.timezone, f"{workspace.toml}: workspace.timezone")
     _ = workspace.lateness_s
+    _check_rules(workspace)
     for name, source in workspace.config.sources.items():
         where = f"{workspace.toml}: sources.{name}"
         for key in _REQUIRED[source.kind]:
@@ -148,6 +150,24 @@ def _check(workspace: Workspace) -> None:
             column: Column | None = getattr(source, key)
             if column is not None and column.timezone is not None:
                 _check_zone(column.timezone, f"{where}.{key}.timezone")
+
+
+def _check_rules(workspace: Workspace) -> None:
+    names: set[str] = set()
+    for number, rule in enumerate(workspace.config.exclude, start=1):
+        where = f"{workspace.toml}: exclude, entry {number}"
+        if not rule.name or rule.name in names:
+            raise WorkspaceError(f'{where}: key "name" is "{rule.name}"; every rule needs a name of its own')
+        names.add(rule.name)
+        if rule.where is None and rule.events_per_day is None:
+            raise WorkspaceError(
+                f'{where} ("{rule.name}"): says of no unit that it is left out; give it a condition, as in '
+                'where = { field = "unit.is_staff", op = "equals", value = "true" }, or events_per_day = 1000'
+            )
+        if rule.events_per_day is None and (rule.event is not None or rule.period != "before_exposure"):
+            raise WorkspaceError(
+                f'{where} ("{rule.name}"): keys "event" and "period" belong to a rule with "events_per_day"'
+            )
 
 
 def _check_zone(zone: str, where: str) -> None:

@@ -1,6 +1,6 @@
 """`tenbin.toml`: what a deployment says of itself and of the files that it reads (DESIGN 4.5)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -54,6 +54,18 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: str | None = None  # of experiments without a file of their own
 
 
+class ExclusionRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One `[[exclude]]` table: units that no experiment analyses, whatever variant they are in."""
+
+    name: str
+    reason: str
+    unit_type: str | None = None  # of the units; every type when absent
+    where: dict[str, Any] | None = None  # a condition on the unit; beside `events_per_day`, on its events
+    events_per_day: Annotated[int, msgspec.Meta(ge=1)] | None = None  # more than these on any one day
+    event: str | None = None  # which are counted; every event when absent
+    period: Literal["before_exposure", "any"] = "before_exposure"  # in which they are counted
+
+
 class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[workspace]` table."""
 
@@ -71,3 +83,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     workspace: WorkspaceTable
     sources: dict[str, Source] = {}
+    exclude: tuple[ExclusionRule, ...] = ()

@@ -23,7 +23,7 @@ from metrics.engines.duckdb import DuckDBRunner
 from metrics.engines.runner import NOTHING, Parameters, Runner, Statement, TooLargeError
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
-from metrics.sql import exposures, freshness, health, metric_sql, moments, units
+from metrics.sql import exclude, exposures, freshness, health, metric_sql, moments, units
 from metrics.sql.partials import FIRST_COLUMNS
 from metrics.sql.plan import UnitPlan, measures_of, plan_units
 from metrics.sql.tree import build
@@ -119,9 +119,14 @@ class Engine:
     def refresh_first_exposures(self, con: Connection, experiments: Sequence[Experiment]) -> StepReport:
         """Bring each experiment's first exposures up to date; what is there already is not written again."""
         reports = []
+        rules = self.workspace.config.exclude
+        exclude.check_rules(self.workspace)
+        # A lake from before there were rules.
+        self._on(con).add_columns("first_exposures", {"excluded_by": "VARCHAR"})
         for experiment in experiments:
             begun = time.perf_counter()
-            made = Statement(exposures.first_exposures(experiment, self.workspace.timezone))
+            first = exposures.first_exposures(experiment, self.workspace.timezone)
+            made = Statement(exclude.flagged(first, experiment, rules))
             rows = self._replace(con, "first_exposures", made, experiment)
             sql = made.text(self._on(con).dialect)
             reports.append(StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun))
@@ -245,7 +250,9 @@ class Engine:
         plan = self.plan(experiment)
         found = [
             Exclusion(reason=reason, count=self.rows(con, query, {"as_of": as_of})[0][0], of=of)
-            for reason, of, query in health.exclusions(plan, self.workspace.timezone)
+            for reason, of, query in health.exclusions(
+                plan, self.workspace.timezone, self.workspace.config.exclude
+            )
         ]
         return [exclusion for exclusion in found if exclusion.count]
 

@@ -4,8 +4,10 @@ Fields are `properties.…` (JSON text), `value` and `currency`. Every compariso
 be applied is false, so `NOT` of it is true. A property test holds the two meanings equal.
 """
 
+import dataclasses
 import datetime as dt
 import re
+from collections.abc import Callable
 from typing import Any, cast
 
 from sqlglot import exp
@@ -42,78 +44,24 @@ _NUMBER_KINDS = ("BIGINT", "UBIGINT", "HUGEINT", "UHUGEINT", "DECIMAL", "DOUBLE"
 _OPERATOR = {"gt": exp.GT, "gte": exp.GTE, "lt": exp.LT, "lte": exp.LTE, "eq": exp.EQ}
 
 
-def condition_sql(where: dict[str, Any] | None, table: str | None = None) -> exp.Expr | None:
-    """A metric's `where` as a two-valued expression over `events`; None without one."""
-    return None if where is None else compile_condition(parse(where), table)
-
-
-def check_fields(condition: Condition) -> None:
-    """Refuse fields that an event does not have.
-
-    Raises:
-        MetricsError: a field outside `properties`, `value` and `currency`.
-    """
-    for field in sorted(fields(condition)):
-        if field not in ("value", "currency") and not field.startswith(f"{PROPERTIES}."):
-            raise MetricsError(
-                f'field "{field}" is not in an event; allowed are {", ".join(ROOTS)}: '
-                f'did you mean "{PROPERTIES}.{field}"?'
-            )
-
-
-def compile_condition(condition: Condition, table: str | None = None) -> exp.Expr:
-    """The condition over the columns of `table` (unqualified when None)."""
-    check_fields(condition)
-    return _compile(condition, table)
-
-
-def number_sql(field: str, table: str | None = None) -> exp.Expr:
-    """A field with a number as DECIMAL(28, 6): a number, or text that is one; else NULL."""
-    if field == "value":
-        return column("value", table)
-    read = _Field(field, table)
-    return expression(
-        "CASE WHEN $is_number OR ($is_text AND REGEXP_MATCHES($text, $pattern)) "
-        "THEN TRY_CAST($text AS DECIMAL(28, 6)) END",
-        is_number=read.is_number,
-        is_text=read.is_text,
-        text=read.text,
-        pattern=NUMBER_PATTERN,
-    )
-
-
-def _compile(condition: Condition, table: str | None) -> exp.Expr:
-    match condition:
-        case Not(term):
-            return exp.not_(exp.paren(_compile(term, table)))
-        case All(terms):
-            return exp.and_(*(_compile(term, table) for term in terms))
-        case Any_(terms):
-            return exp.or_(*(_compile(term, table) for term in terms))
-        case Compare(field):
-            return _compare(condition, _Field(field, table))
-
-
-class _Field:
+@dataclasses.dataclass(frozen=True)
+class Located:
     """How the operators read a field: its kind, and its text."""
 
-    def __init__(self, field: str, table: str | None) -> None:
-        self.text: exp.Expr
-        self.is_text: exp.Expr
-        self.is_number: exp.Expr
-        self.is_boolean: exp.Expr
-        self.is_set: exp.Expr
-        if field.startswith(f"{PROPERTIES}."):
-            self._read_json(column(PROPERTIES, table), field.split(".")[1:])
-        else:
-            self._read_column(column(field, table), is_number=field == "value")
+    text: exp.Expr
+    is_text: exp.Expr
+    is_number: exp.Expr
+    is_boolean: exp.Expr
+    is_set: exp.Expr
 
-    def _read_json(self, properties: exp.Expr, path: list[str]) -> None:
+    @classmethod
+    def in_json(cls, document: exp.Expr, path: list[str]) -> "Located":
+        """A value inside the text of a JSON object, by its keys, outermost first."""
         here = pointer(path)
-        kind = function(JSON_KIND, properties, here)
+        kind = function(JSON_KIND, document, here)
         guards = [
             # "0" may be a key of an object, but a pointer would also take it as a place in a list.
-            function(JSON_KIND, properties, pointer(path[:depth])).eq("OBJECT")
+            function(JSON_KIND, document, pointer(path[:depth])).eq("OBJECT")
             for depth in range(1, len(path))
             if path[depth].isdigit() or path[depth] == "-"
         ]
@@ -121,19 +69,25 @@ class _Field:
         def guarded(test: exp.Expr) -> exp.Expr:
             return exp.and_(*guards, test)
 
-        self.text = function(JSON_TEXT, properties, here)
-        self.is_text = guarded(kind.eq("VARCHAR"))
-        self.is_number = guarded(kind.isin(*_NUMBER_KINDS))
-        self.is_boolean = guarded(kind.eq("BOOLEAN"))
-        self.is_set = guarded(exp.NEQ(this=kind, expression=literal("NULL")))
+        return cls(
+            text=function(JSON_TEXT, document, here),
+            is_text=guarded(kind.eq("VARCHAR")),
+            is_number=guarded(kind.isin(*_NUMBER_KINDS)),
+            is_boolean=guarded(kind.eq("BOOLEAN")),
+            is_set=guarded(exp.NEQ(this=kind, expression=literal("NULL"))),
+        )
 
-    def _read_column(self, read: exp.Expr, *, is_number: bool) -> None:
+    @classmethod
+    def in_column(cls, read: exp.Expr, *, is_number: bool = False) -> "Located":
+        """A column of text or of numbers."""
         present = exp.not_(exp.Is(this=read, expression=exp.null()))
-        self.text = exp.cast(read, "VARCHAR")
-        self.is_text = exp.false() if is_number else present
-        self.is_number = present if is_number else exp.false()
-        self.is_boolean = exp.false()
-        self.is_set = present
+        return cls(
+            text=exp.cast(read, "VARCHAR"),
+            is_text=exp.false() if is_number else present,
+            is_number=present if is_number else exp.false(),
+            is_boolean=exp.false(),
+            is_set=present,
+        )
 
     @property
     def number(self) -> exp.Expr:
@@ -162,7 +116,66 @@ class _Field:
         )
 
 
-def _compare(compare: Compare, field: _Field) -> exp.Expr:  # noqa: PLR0911  (one per operator)
+def condition_sql(where: dict[str, Any] | None, table: str | None = None) -> exp.Expr | None:
+    """A metric's `where` as a two-valued expression over `events`; None without one."""
+    return None if where is None else compile_condition(parse(where), table)
+
+
+def check_fields(condition: Condition) -> None:
+    """Refuse fields that an event does not have.
+
+    Raises:
+        MetricsError: a field outside `properties`, `value` and `currency`.
+    """
+    for field in sorted(fields(condition)):
+        if field not in ("value", "currency") and not field.startswith(f"{PROPERTIES}."):
+            raise MetricsError(
+                f'field "{field}" is not in an event; allowed are {", ".join(ROOTS)}: '
+                f'did you mean "{PROPERTIES}.{field}"?'
+            )
+
+
+def compile_condition(condition: Condition, table: str | None = None) -> exp.Expr:
+    """The condition over the columns of `table` (unqualified when None)."""
+    check_fields(condition)
+    return compile_over(condition, lambda field: _of_event(field, table))
+
+
+def compile_over(condition: Condition, locate: Callable[[str], Located]) -> exp.Expr:
+    """The condition over whatever rows `locate` finds its fields in."""
+    match condition:
+        case Not(term):
+            return exp.not_(exp.paren(compile_over(term, locate)))
+        case All(terms):
+            return exp.and_(*(compile_over(term, locate) for term in terms))
+        case Any_(terms):
+            return exp.or_(*(compile_over(term, locate) for term in terms))
+        case Compare(field):
+            return _compare(condition, locate(field))
+
+
+def number_sql(field: str, table: str | None = None) -> exp.Expr:
+    """A field with a number as DECIMAL(28, 6): a number, or text that is one; else NULL."""
+    if field == "value":
+        return column("value", table)
+    read = _of_event(field, table)
+    return expression(
+        "CASE WHEN $is_number OR ($is_text AND REGEXP_MATCHES($text, $pattern)) "
+        "THEN TRY_CAST($text AS DECIMAL(28, 6)) END",
+        is_number=read.is_number,
+        is_text=read.is_text,
+        text=read.text,
+        pattern=NUMBER_PATTERN,
+    )
+
+
+def _of_event(field: str, table: str | None) -> Located:
+    if field.startswith(f"{PROPERTIES}."):
+        return Located.in_json(column(PROPERTIES, table), field.split(".")[1:])
+    return Located.in_column(column(field, table), is_number=field == "value")
+
+
+def _compare(compare: Compare, field: Located) -> exp.Expr:  # noqa: PLR0911  (one per operator)
     op, value = compare.op, compare.value
     match op:
         case "is_set":
@@ -187,7 +200,7 @@ def _compare(compare: Compare, field: _Field) -> exp.Expr:  # noqa: PLR0911  (on
             return _two_valued(order(this=key, expression=literal(_semver_bound(str(value)))))
 
 
-def _membership(field: _Field, values: tuple[Scalar, ...]) -> exp.Expr:
+def _membership(field: Located, values: tuple[Scalar, ...]) -> exp.Expr:
     """Text equals text, boolean equals boolean, number equals number or text that is one."""
     texts = sorted({value for value in values if isinstance(value, str)})
     booleans = sorted({value for value in values if isinstance(value, bool)})
@@ -203,7 +216,7 @@ def _membership(field: _Field, values: tuple[Scalar, ...]) -> exp.Expr:
     return _two_valued(exp.or_(*tests))
 
 
-def _text_test(op: str, field: _Field, value: str) -> exp.Expr:
+def _text_test(op: str, field: Located, value: str) -> exp.Expr:
     text, word = field.text.copy(), literal(value)
     test: exp.Expr
     if op == "contains":

@@ -78,7 +78,16 @@ def inputs_by_day(plan: UnitPlan) -> exp.Query:
         "FROM unit_days WHERE STARTS_WITH(measure, $prefix) GROUP BY occurred_on",
         prefix=_PREFIX,
     )
-    whole = ("unit_key", "unit_id", "variant", "phase", "exposed_at", "day_precision", "attributes")
+    whole = (
+        "unit_key",
+        "unit_id",
+        "variant",
+        "phase",
+        "exposed_at",
+        "day_precision",
+        "attributes",
+        "excluded_by",
+    )
     origins = {
         "first_exposures": ("exposed_at", whole),
         "second_variants": ("second_variant_at", ("unit_key",)),

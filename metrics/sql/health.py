@@ -16,10 +16,11 @@ from metrics.sql.phases import moved_on, phase_of_record
 from metrics.sql.plan import UTC, MetricColumns, Slot, UnitPlan, plan_units
 from metrics.sql.tree import alias, build, column, expression, fill_list
 from metrics.sql.units import ENROLLED, UNITS, enrolled, happened, in_one_statement, local_day
+from workspace import ExclusionRule
 
 _OF_EXPERIMENT = (
     "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
-    "AND CAST(f.exposed_at AS DATE) <= $as_of"
+    "AND f.excluded_by IS NULL AND CAST(f.exposed_at AS DATE) <= $as_of"
 )
 _NOT_MIXED = "(f.second_variant_at IS NULL OR CAST(f.second_variant_at AS DATE) > $as_of)"
 
@@ -30,7 +31,8 @@ def enrolment(experiment: Experiment) -> exp.Select:
         experiment,
         "SELECT CAST(f.exposed_at AS DATE) AS day, CAST(f.second_variant_at AS DATE) AS second_on, "
         "f.variant, COUNT(*) AS units, f.phase FROM first_exposures AS f WHERE f.experiment = $experiment "
-        "AND f.iteration = $iteration GROUP BY day, second_on, f.variant, f.phase "
+        "AND f.iteration = $iteration AND f.excluded_by IS NULL "
+        "GROUP BY day, second_on, f.variant, f.phase "
         "ORDER BY day, second_on, f.variant, f.phase",
     )
 
@@ -50,7 +52,9 @@ def unknown_variants(experiment: Experiment) -> exp.Select:
     return query
 
 
-def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Select]]:
+def exclusions(
+    plan: UnitPlan, zone: ZoneInfo, rules: Sequence[ExclusionRule] = ()
+) -> list[tuple[str, str, exp.Select]]:
     """What is left out, of what ("units", "rows"), and the statement that counts it; bound: `$as_of`."""
     experiment = plan.experiment
     counted = [
@@ -64,6 +68,10 @@ def exclusions(plan: UnitPlan, zone: ZoneInfo) -> list[tuple[str, str, exp.Selec
         counted.insert(
             1, ("whose shard moved when the weights changed", "units", _moved_units(experiment, moves))
         )
+    counted += [
+        (f'left out by the rule "{rule.name}": {rule.reason}', "units", excluded_units(experiment, rule.name))
+        for rule in rules
+    ]
     return counted + _other_currencies(plan) + _no_numbers(plan) + _without_event(plan)
 
 
@@ -76,6 +84,31 @@ def _moved_units(experiment: Experiment, moves: exp.Expr) -> exp.Select:
 def _outside(experiment: Experiment) -> str:
     paused = ", in a pause" if experiment.pauses else ""
     return f"only seen before the start{paused} or after the end"
+
+
+def excluded_units(experiment: Experiment, rule: str) -> exp.Select:
+    """Units that a rule of the workspace leaves out, first seen by `$as_of` (bound)."""
+    return build(
+        "SELECT COUNT(*) AS n FROM first_exposures AS f WHERE f.experiment = $experiment "
+        "AND f.iteration = $iteration AND CAST(f.exposed_at AS DATE) <= $as_of AND f.excluded_by = $rule",
+        experiment=experiment.key,
+        iteration=experiment.iteration,
+        rule=rule,
+    )
+
+
+def excluded_by_variant(experiment: Experiment) -> exp.Select:
+    """Units by phase and variant, and of them those that a rule leaves out; bound: `$as_of`."""
+    query = _first(
+        experiment,
+        "SELECT f.phase, f.variant, COUNT(*) AS units, "
+        "COUNT(*) FILTER (WHERE NOT f.excluded_by IS NULL) AS excluded "
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
+        f"AND CAST(f.exposed_at AS DATE) <= $as_of AND {_NOT_MIXED} AND f.variant IN ($variants) "
+        "GROUP BY f.phase, f.variant ORDER BY f.phase, f.variant",
+    )
+    fill_list(query, "variants", experiment.variants)
+    return query
 
 
 def mixed_among_units(experiment: Experiment) -> exp.Select:

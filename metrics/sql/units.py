@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlglot import exp
 
+from assignments.model import Experiment
 from assignments.phases import weight_phases
 from metrics.sql.partials import matches, value_of
 from metrics.sql.phases import moved_on
@@ -55,7 +56,8 @@ def enrolled(plan: UnitPlan) -> exp.Select:
         "$begins_at AS begins_at, $begins_on AS begins_on, "
         "LEAST($begins_on, CAST($begins_at AS DATE)) AS counts_from, "
         "GREATEST($begins_on, $whole) AS whole_from "
-        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration",
+        "FROM first_exposures AS f WHERE f.experiment = $experiment AND f.iteration = $iteration "
+        "AND f.excluded_by IS NULL",
         begins_at=_begins_at(plan),
         begins_on=_begins_on(plan),
         whole=_first_whole_day(_begins_at(plan)),
@@ -75,7 +77,7 @@ def enrolled(plan: UnitPlan) -> exp.Select:
             value = function(JSON_TEXT, column("attributes", "f"), pointer([dimension]))
         else:
             joined = f"attribute_{number}"
-            query = query.with_(joined, as_=_attribute(plan, dimension), copy=False)
+            query = query.with_(joined, as_=attribute_at_exposure(experiment, dimension), copy=False)
             on = expression("$a = f.unit_key", a=column("unit_key", joined))
             query = query.join(exp.to_table(joined), on=on, join_type="left", copy=False)
             value = column("value", joined)
@@ -325,17 +327,19 @@ def _seconds(length: int) -> exp.Expr:
     return exp.Interval(this=exp.Literal.string(str(length)), unit=exp.var("SECOND"))
 
 
-def _attribute(plan: UnitPlan, dimension: str) -> exp.Select:
-    """The attribute's value of each unit at its first exposure: one row per unit, whatever was recorded."""
+def attribute_at_exposure(
+    experiment: Experiment, dimension: str, table: str = "first_exposures"
+) -> exp.Select:
+    """The attribute's value of each unit of `table` at its first exposure: one row per unit."""
     ranked = build(
         "SELECT f.unit_key, a.value, ROW_NUMBER() OVER (PARTITION BY f.unit_key ORDER BY "
         "a.valid_from DESC NULLS LAST, a.batch DESC NULLS LAST, a.value DESC NULLS LAST) AS place "
-        "FROM first_exposures AS f JOIN unit_attributes AS a ON a.unit_id = f.unit_id "
+        f"FROM {table} AS f JOIN unit_attributes AS a ON a.unit_id = f.unit_id "
         "WHERE f.experiment = $experiment AND f.iteration = $iteration AND a.unit_type = $unit_type "
         "AND a.attribute = $dimension AND (a.valid_from IS NULL OR a.valid_from <= f.exposed_at)",
-        experiment=plan.experiment.key,
-        iteration=plan.experiment.iteration,
-        unit_type=plan.experiment.unit_type,
+        experiment=experiment.key,
+        iteration=experiment.iteration,
+        unit_type=experiment.unit_type,
         dimension=dimension,
     )
     return build("SELECT unit_key, value FROM ranked WHERE place = 1").with_("ranked", as_=ranked)

@@ -38,7 +38,7 @@ class TableLake:
 class Bench:
     """A connection, its tables, and short ways to fill them."""
 
-    def __init__(self, timezone="UTC"):
+    def __init__(self, timezone="UTC", exclude=()):
         self.con = duckdb.connect()
         self.con.execute("SET TimeZone = 'UTC'; SET threads = 2")
         for table in TABLES.values():
@@ -46,7 +46,8 @@ class Bench:
             self.con.execute(f"CREATE TABLE {table.name} ({columns})")
         self.lake = TableLake()
         self.workspace = Workspace(
-            Path("somewhere"), Config(workspace=WorkspaceTable(name="test", timezone=timezone))
+            Path("somewhere"),
+            Config(workspace=WorkspaceTable(name="test", timezone=timezone), exclude=exclude),
         )
 
     def emptied(self):

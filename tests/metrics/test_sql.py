@@ -9,9 +9,10 @@ import pytest
 import sqlglot
 
 from metrics.model import Metric, MetricsError, Part, Weighted
-from metrics.sql import exposures, freshness, metric_sql, moments, units
+from metrics.sql import exclude, exposures, freshness, metric_sql, moments, units
 from metrics.sql.plan import measures_of, plan_units
 from metrics.sql.tree import ALLOWED, build, column, functions, literal, pointer, render
+from workspace import ExclusionRule
 
 GOLDEN = Path(__file__).parent / "golden"
 WHERE = {
@@ -52,6 +53,17 @@ METRICS = {
     ),
 }  # fmt: skip
 
+RULES = (
+    ExclusionRule(
+        name="staff's", reason="employees",
+        where={"any": [{"field": "unit.is_staff", "op": "equals", "value": "yes"},
+                       {"field": "exposure.device", "op": "contains", "value": "bot"},
+                       {"field": "unit_id", "op": "starts_with", "value": "test-"}]},
+    ),
+    ExclusionRule(name="busy", reason="bots", events_per_day=1000, event="view",
+                  where={"field": "properties.plan", "op": "equals", "value": "free"}),
+)  # fmt: skip
+
 
 @pytest.fixture
 def statements(experiment_of):
@@ -66,6 +78,7 @@ def statements(experiment_of):
         "stale_days": freshness.stale_days(measures_of(list(METRICS.values()))),
         "inputs_by_day": freshness.inputs_by_day(plan),
         "first_exposures": exposures.first_exposures(experiment, zone),
+        "flagged": exclude.flagged(exposures.first_exposures(experiment, zone), experiment, RULES),
         "enrolled": units.enrolled(plan),
         "enrolled_in_tokyo": units.enrolled(in_tokyo),
         "contributions": units.contributions(plan),

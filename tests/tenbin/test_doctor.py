@@ -43,7 +43,7 @@ def test_what_it_looks_at_in_a_workspace(shop):
     names = [finding.name for finding in examine(shop)]
     assert names == [
         "Python", "packages", "clock", "browser", "workspace", "metrics", "experiments", "references",
-        "landing files", "landing", "lake", "reports", "disk",
+        "rules", "landing files", "landing", "lake", "reports", "disk",
     ]  # fmt: skip
 
 

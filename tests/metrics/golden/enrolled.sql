@@ -181,4 +181,4 @@ FROM "first_exposures" AS "f"
 LEFT JOIN "attribute_1"
   ON "attribute_1"."unit_key" = "f"."unit_key"
 WHERE
-  "f"."experiment" = '対照''s' AND "f"."iteration" = 1
+  "f"."experiment" = '対照''s' AND "f"."iteration" = 1 AND "f"."excluded_by" IS NULL

@@ -22,7 +22,8 @@ SELECT
       "f"."phase",
       "f"."exposed_at",
       "f"."day_precision",
-      "f"."attributes"
+      "f"."attributes",
+      "f"."excluded_by"
     ) AS DECIMAL(38, 0))
   ) AS "state",
   CAST(NULL AS TEXT) AS "mark"
