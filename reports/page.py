@@ -254,7 +254,9 @@ def _shares(readout: Readout) -> tuple[Share, ...]:
         observed, expected = srm.observed.get(variant, 0), srm.expected.get(variant)
         got = f" ({fmt.percent(observed / total)})" if total else ""
         gap = fmt.signed_count(observed - expected) if expected is not None else fmt.MISSING
+        # Where the weights changed, the share is that of all phases together.
         share = weights.get(variant, 0.0) / all_weights if all_weights else None
+        share = expected / total if expected is not None and total else share
         found.append(
             Share(variant, fmt.percent(share), fmt.count(expected), f"{fmt.count(observed)}{got}", gap)
         )

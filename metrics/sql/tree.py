@@ -176,11 +176,24 @@ def _translate(node: exp.Expr) -> exp.Expr:
     """Spark's words for what sqlglot does not translate, or translates into something inexact."""
     if isinstance(node, exp.DataType) and node.this == exp.DType.INT128:
         return exp.DataType.build("DECIMAL(38, 0)")
+    if (digits := _hexadecimal(node)) is not None:
+        # Spark casts no '0x…'; 8 digits fit into a BIGINT.
+        number = _call("CONV", digits.transform(_translate), literal(16), literal(10))
+        return exp.cast(number, "BIGINT")
     if not isinstance(node, exp.Anonymous):
         return node
     args = [argument.transform(_translate) for argument in node.expressions]
     spark = _SPARK.get(node.name.upper())
     return node if spark is None else spark(args)
+
+
+def _hexadecimal(node: exp.Expr) -> exp.Expr | None:
+    """The digits of `CAST('0x' || digits AS UBIGINT)`, as `assignments.sql` writes a shard."""
+    if isinstance(node, exp.Cast) and isinstance(node.this, exp.DPipe):
+        prefix, digits = node.this.this, node.this.expression
+        if isinstance(prefix, exp.Literal) and prefix.name == "0x":
+            return cast("exp.Expr", digits)
+    return None
 
 
 def _call(name: str, *args: exp.Expr) -> exp.Expr:

@@ -6,6 +6,7 @@ the phases, put together.
 """
 
 import datetime as dt
+from zoneinfo import ZoneInfo
 
 import msgspec
 import numpy as np
@@ -15,11 +16,14 @@ import pytest
 from assignments.allocation import allocate
 from assignments.bulk import assign_frame
 from assignments.model import Bucketing, Phase
+from assignments.sql import shard_sql
 from metrics.analysis import plan_of
 from metrics.checks import assignment_rederived, mixed_variants
 from metrics.checks import srm as srm_check
 from metrics.inputs import places
 from metrics.model import Metric, Part
+from metrics.sql.exposures import first_exposures
+from metrics.sql.tree import render
 from stats.analysis import Cell, analyse
 from stats.results import Outcome
 
@@ -329,3 +333,12 @@ def test_an_arm_without_kept_shards_is_undefined(shop, visits, experiment_of):
     expose(shop, experiment, assigned(experiment, visits))
     row = head(analysis(shop, experiment), "bought")
     assert (row.status, row.reasons) == ("undefined", ("no_kept_shard",))
+
+
+def test_spark_derives_the_same_shard(experiment_of):
+    experiment = definition(experiment_of, "salt")
+    sql = render(shard_sql("salt", "unit_id", 10_000), "spark", pretty=False)
+    assert "CAST(CONV(SUBSTRING(MD5('salt-' || NULLIF(`unit_id`, '')), 1, 8), 16, 10) AS BIGINT)" in sql
+    whole = render(first_exposures(experiment, ZoneInfo("UTC")), "spark")
+    assert "0x" not in whole
+    assert "UBIGINT" not in whole
