@@ -1,7 +1,7 @@
 """One row per id: which of several rows of one event or exposure stays, whatever the order of arrival.
 
-Rows are the same record when id, environment and name (of event or experiment) are equal and their days are
-at most `dedup_days` apart. The smallest (`received_at`, else the record's own time; file hash; row) stays.
+Rows are the same record when id, environment, unit type and name (of event or experiment) are equal and
+their days are at most `dedup_days` apart; so one file may be mapped twice, by user and by account. The smallest (`received_at`, else the record's own time; file hash; row) stays.
 """
 
 import duckdb
@@ -34,7 +34,9 @@ def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_
         f"UNION SELECT h FROM (SELECT hash({id_}) AS h {older}) WHERE h IN ({ids})",
         {"batch": batch},
     )
-    contender = f"{id_} AS id, environment, {name} AS name, occurred_on, source, file_hash, file_row"
+    contender = (
+        f"{id_} AS id, environment, unit_type, {name} AS name, occurred_on, source, file_hash, file_row"
+    )
     standing = (
         f"struct_pack(stamp := coalesce(received_at, {at}), file_hash := file_hash, "
         "file_row := file_row, source := source) AS standing"
@@ -47,7 +49,7 @@ def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_
         f"SELECT {contender}, {standing}, staged_row, NULL AS path FROM staged_{kind} WHERE {is_suspect} "
         f"UNION ALL SELECT {contender}, {standing}, NULL, filename {older} AND {is_suspect}"
         "), best AS ("
-        "SELECT *, min(standing) OVER (PARTITION BY id, environment, name ORDER BY occurred_on "
+        "SELECT *, min(standing) OVER (PARTITION BY id, environment, unit_type, name ORDER BY occurred_on "
         f"RANGE BETWEEN {around} PRECEDING AND {around} FOLLOWING) AS winner FROM contenders) "
         "SELECT source, file_hash, file_row, occurred_on, staged_row, path FROM best WHERE standing > winner",
         {"batch": batch},

@@ -369,6 +369,20 @@ def test_a_file_that_is_read_by_two_sources_is_read_for_each(shop):
     ]
 
 
+def test_a_file_is_mapped_by_user_and_by_account(shop):
+    """The same rows are events of either, so that experiments may randomise either."""
+    by_account = MAPPED.replace("sources.purchases", "sources.of_accounts").replace('"uid"', '"account"')
+    shop.configure(f'{MAPPED}unit_type = "user"\n{by_account}unit_type = "account"\n')
+    shop.write("data/activity.csv", "uid,account,dt,device,spent\n1,a,2026-01-01,A,1.5\n2,a,2026-01-01,A,2\n")
+    ingest(shop.workspace)
+    assert shop.query("SELECT unit_type, unit_id, value::DOUBLE FROM events ORDER BY 1, 2, 3") == [
+        ("account", "a", 1.5),
+        ("account", "a", 2.0),
+        ("user", "1", 1.5),
+        ("user", "2", 2.0),
+    ]
+
+
 def test_a_day_too_large_to_be_ordered_at_once_becomes_several_ordered_files(shop, monkeypatch):
     monkeypatch.setattr(memory, "_memory", lambda _: 100_000.0)
     rng = random.Random(3)  # noqa: S311

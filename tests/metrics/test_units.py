@@ -577,3 +577,31 @@ def test_order_of_arrival_does_not_decide_which_exposure_was_first(make_bench, e
         found.append(bench.rows("first_exposures", "unit_key, exposed_at, attributes"))
     assert found[0] == found[1]
     assert found[0][0][2] == '{"device": "ios"}'
+
+
+def test_experiments_by_user_by_account_and_by_device_read_their_own_events(bench, experiment_of, rows_of):
+    """Keys of units are dense within their type, so that the same number is another unit of each."""
+    metric = Metric(name="orders", kind="count", event="purchase", window="3d", covariate="2d")
+    types = ("user", "account", "device")
+    engine = bench.engine(metric)
+    experiments = [experiment_of("orders", key=f"by_{kind}", unit_type=kind) for kind in types]
+    exposures, events = [], []
+    for times, kind in enumerate(types, start=1):
+        for unit in (1, 2):
+            of = {"unit_type": kind, "unit_id": f"{kind} {unit}"}
+            number = len(exposures)
+            exposures.append(
+                rows_of.exposure(unit, EXPOSED, "AB"[unit - 1], number, experiment=f"by_{kind}", **of)
+            )
+            hours = [unit * day * 24 + 1 for day in range(times)][: times if unit == 1 else 1]
+            for hour in (-20, *hours):
+                events.append(rows_of.event(unit, EXPOSED + hour * HOUR, len(events), **of))
+    bench.insert("exposures", exposures)
+    bench.insert("events", events)
+    bench.prepare(engine, *experiments)
+    as_of = EXPOSED.date() + dt.timedelta(days=5)
+    for times, experiment in enumerate(experiments, start=1):
+        cells = bench.cells(engine, experiment, as_of)
+        assert engine.enrolment(bench.con, experiment).counts(as_of) == {"A": 1, "B": 1}
+        assert cells["orders", "A", None].moments.mean == (float(times), 1.0)
+        assert cells["orders", "B", None].moments.mean == (1.0, 1.0)
