@@ -1,7 +1,8 @@
 """One row per id: which of several rows of one event or exposure stays, whatever the order of arrival.
 
 Rows are the same record when id, environment, unit type and name (of event or experiment) are equal and
-their days are at most `dedup_days` apart; so one file may be mapped twice, by user and by account. The smallest (`received_at`, else the record's own time; file hash; row) stays.
+their days are at most `dedup_days` apart; so one file may be mapped twice, by user and by account.
+The smallest (`received_at`, else the record's own time; file hash; row) stays.
 """
 
 import duckdb
