@@ -78,9 +78,16 @@ class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
+class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[alerts]` table: who is told of failed runs."""
+
+    webhook: str | None = None  # an address that takes JSON by POST
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole `tenbin.toml`."""
 
     workspace: WorkspaceTable
     sources: dict[str, Source] = {}
     exclude: tuple[ExclusionRule, ...] = ()
+    alerts: Alerts = Alerts()

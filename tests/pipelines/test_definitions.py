@@ -33,5 +33,5 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
         ],
         "jobs": ["daily", "evidence", "ingest", "readouts"],
         "schedules": ["every_morning"],
-        "sensors": ["new_landing_files", "readouts_after_evidence"],
+        "sensors": ["failed_experiments", "failed_run", "new_landing_files", "readouts_after_evidence"],
     }
