@@ -173,6 +173,20 @@ _DECLARED = (
         order=("measure", "unit_type", "unit_key"),
     ),
     _table(
+        "unit_values",
+        {
+            "measure": "VARCHAR",
+            "unit_type": "VARCHAR",
+            "unit_key": "BIGINT",
+            "occurred_on": "DATE",
+            "value": "DECIMAL(38,0)",  # a number, in whole millionths
+            "text": "VARCHAR",
+            "events": "BIGINT",  # that have this value
+        },
+        partition="occurred_on",
+        order=("measure", "unit_type", "unit_key"),
+    ),
+    _table(
         "first_exposures",
         {
             "experiment": "VARCHAR",
@@ -226,6 +240,8 @@ _DECLARED = (
             "covariances": "DOUBLE[]",  # the full matrix, row by row, divisor n - 1
             "cap": "DOUBLE",
             "clipped": "BIGINT",
+            "n_without": "BIGINT",  # mature units without a value, left out (of a quantile)
+            "reason": "VARCHAR",  # why what `means` says has no variance (of a quantile)
             "fingerprint": "VARCHAR",
             "inputs": "VARCHAR",  # stamp of the definitions and rows behind it (`metrics.sql.freshness`)
         },

@@ -26,6 +26,8 @@ _ESTIMAND: dict[str, Kind] = {
     "retention": "proportion",
     "composite": "mean",
     "time_to_event": "mean",
+    "quantile": "quantile",
+    "count_distinct": "mean",
 }
 
 
@@ -73,6 +75,7 @@ def plan_of(
                 margin=margins.get(name) if role == "guardrail" else None,
                 equivalence=used[name].equivalence,
                 covariates=len(used[name].columns) - len(used[name].outcomes),
+                quantile=used[name].quantile,
                 ratio_covariate=used[name].kind == "ratio" and used[name].covariate is not None,
                 non_negative=used[name].non_negative,
                 fingerprint=used[name].fingerprint,

@@ -13,7 +13,9 @@ from metrics.model import Metric, MetricsError
 from workspace import suggest
 
 # Kinds with one number per unit, which can be added up and is there for every unit.
-ADDABLE = ("conversion", "retention", "revenue", "sum", "count", "engagement", "composite")
+ADDABLE = (
+    "conversion", "retention", "revenue", "sum", "count", "count_distinct", "engagement", "composite",
+)  # fmt: skip
 
 
 def build_metrics(

@@ -91,6 +91,8 @@ def unit_cells(
             {**_bound(plan.experiment, as_of), "variant": variant},
         ).fetchnumpy()
         for planned in plan.metrics:
+            if planned.metric.kind == "quantile":  # of single values, not of units
+                continue
             cell = overall.get((planned.metric.name, variant))
             if cell is not None and cell.moments.n:
                 yield from _units_of(planned, cell, columns)
@@ -121,7 +123,8 @@ def daily_cells(
 ) -> Iterator[DailyCell]:
     """The primary metrics by day since exposure and within their windows, over units exposed long enough ago.
 
-    Days are those of the calendar, the first one from exposure on; a ratio has no daily value per unit.
+    Days are those of the calendar, the first one from exposure on; a ratio, a quantile and a distinct
+    count have no daily value per unit.
     """
     followed = _days_followed(enrolment, as_of)
     used = metrics_of(plan.experiment, metrics)

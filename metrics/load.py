@@ -7,15 +7,28 @@ import msgspec
 import tomli_w
 
 from metrics.build import build_metrics
-from metrics.model import SHARES, VALUED, Kind, Metric, MetricsError, Part, PartKind, Weighted
+from metrics.model import (
+    NUMERIC,
+    SHARES,
+    SIGNIFICANT_DIGITS,
+    Kind,
+    Metric,
+    MetricsError,
+    Part,
+    PartKind,
+    Weighted,
+)
 from metrics.sql.conditions import check_fields
 from tenbin_sdk.conditions import parse
 from tenbin_sdk.errors import ConditionError
 from workspace import Workspace, convert, read_toml, seconds
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-PART_KINDS: tuple[PartKind, ...] = tuple(kind for kind in get_args(PartKind) if kind != "time_to_event")
-LATER_KINDS = ("quantile", "funnel")
+PART_KINDS: tuple[PartKind, ...] = tuple(
+    kind for kind in get_args(PartKind) if kind not in {"time_to_event", "quantile"}
+)
+LATER_KINDS = ("funnel",)
+MIN_DIGITS, MAX_DIGITS = 2, 12
 MAX_NAME = 200
 MAX_WEIGHT = 1_000_000
 MIN_CAP_QUANTILE = 0.5
@@ -174,6 +187,7 @@ def _check_metric(metric: Metric, where: str) -> None:
             raise MetricsError(
                 f'{where}: key "measure" belongs to kind "engagement", and kind is "{metric.kind}"'
             )
+    _check_quantile(metric, where)
     _check_duration(metric.window, f'{where}: key "window"')
     _check_after(metric, where)
     _check_first(metric, where)
@@ -181,6 +195,7 @@ def _check_metric(metric: Metric, where: str) -> None:
     _check_days(metric.covariate, f'{where}: key "covariate"')
     for number, part in enumerate(metric.covariates, start=1):
         at = f"{where}: covariates, entry {number}"
+        _refuse_quantile(part, at)
         _check_part(part, at)
         _check_days(part.before, f'{at}: key "before"')
     _check_winsorize(metric, where)
@@ -284,6 +299,7 @@ def _check_ratio(metric: Metric, where: str) -> None:
                 f'{where}: key "{key}" is missing; a ratio has both, as in {key} = {{ kind = "count", '
                 'event = "click" }'
             )
+        _refuse_quantile(part, f"{where}: {key}")
         if part.metric is None:
             _check_part(part, f"{where}: {key}")
     if (metric.numerator and metric.numerator.metric) is None:
@@ -304,16 +320,52 @@ def _half_named(where: str) -> MetricsError:
     )
 
 
+def _refuse_quantile(part: Part, where: str) -> None:
+    if part.kind == "quantile":
+        raise MetricsError(
+            f'{where}: key "kind" is "quantile", which is no number of a unit; measure it as a metric of '
+            "its own"
+        )
+
+
+def _check_quantile(metric: Metric, where: str) -> None:
+    if metric.kind != "quantile":
+        for key, unsaid in (("quantile", None), ("significant_digits", SIGNIFICANT_DIGITS)):
+            if getattr(metric, key) != unsaid:
+                raise MetricsError(
+                    f'{where}: key "{key}" belongs to kind "quantile", and kind is "{metric.kind}"'
+                )
+        return
+    if metric.quantile is None or not 0 < metric.quantile < 1:  # NaN is refused too
+        found = "is missing" if metric.quantile is None else f"is {metric.quantile}"
+        raise MetricsError(
+            f'{where}: key "quantile" {found}; write the share of values at or below it, above 0 and below '
+            "1, as in 0.9"
+        )
+    digits = metric.significant_digits
+    if digits != "exact" and not MIN_DIGITS <= digits <= MAX_DIGITS:
+        raise MetricsError(
+            f'{where}: key "significant_digits" is {digits}; write {MIN_DIGITS} to {MAX_DIGITS}, or "exact"'
+        )
+    for key in ("covariate", "covariates"):
+        if getattr(metric, key):
+            raise MetricsError(f'{where}: key "{key}" does not apply to kind "quantile"; leave it out')
+
+
 def _check_part(part: Part, where: str, *, is_alone: bool = False) -> None:
     if not part.event:
         raise MetricsError(f'{where}: key "event" is empty; name the event that is measured')
-    if part.kind in VALUED:
-        if part.value is not None:
-            _check_value_field(part.value, f'{where}: key "value"')
-    elif part.value is not None or part.currency is not None:
-        key = "value" if part.value is not None else "currency"
+    if part.value is not None and part.kind in NUMERIC | {"count_distinct"}:
+        _check_value_field(part.value, f'{where}: key "value"')
+    elif part.value is not None:
         raise MetricsError(
-            f'{where}: key "{key}" belongs to kind "revenue" or "sum", and kind is "{part.kind}"'
+            f'{where}: key "value" belongs to kind "revenue", "sum", "quantile" or "count_distinct", and '
+            f'kind is "{part.kind}"'
+        )
+    if part.currency is not None and part.kind not in NUMERIC:
+        raise MetricsError(
+            f'{where}: key "currency" belongs to kind "revenue", "sum" or "quantile", and kind is '
+            f'"{part.kind}"'
         )
     if part.kind == "time_to_event" and not is_alone:
         raise MetricsError(
@@ -331,7 +383,7 @@ def _check_part(part: Part, where: str, *, is_alone: bool = False) -> None:
 def _check_value_field(field: str, where: str) -> None:
     if field != "value" and (not field.startswith("properties.") or "" in field.split(".")):
         raise MetricsError(
-            f'{where}: "{field}" is not a field of an event with a number; write "value" or "properties.NAME"'
+            f'{where}: "{field}" is not a field of an event with a value; write "value" or "properties.NAME"'
         )
 
 
@@ -367,8 +419,8 @@ def _check_winsorize(metric: Metric, where: str) -> None:
             f'{where}: key "winsorize" is {quantile}; write the quantile above which values are capped, '
             f"at least {MIN_CAP_QUANTILE} and below 1, as in 0.999"
         )
-    if metric.kind == "ratio" or metric.kind in SHARES:
+    if metric.kind in ("ratio", "quantile") or metric.kind in SHARES:
         raise MetricsError(
             f'{where}: key "winsorize" does not apply to kind "{metric.kind}"; it caps revenue, sum, '
-            "count and engagement"
+            "count, count_distinct and engagement"
         )

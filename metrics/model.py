@@ -21,19 +21,26 @@ from workspace import UserError, seconds, suggest
 METHOD_VERSION = 2
 
 Kind = Literal[
-    "conversion", "revenue", "sum", "count", "engagement", "ratio", "retention", "composite", "time_to_event"
+    "conversion", "revenue", "sum", "count", "count_distinct", "engagement", "ratio", "retention",
+    "composite", "time_to_event", "quantile",
 ]  # fmt: skip
-PartKind = Literal["conversion", "revenue", "sum", "count", "engagement", "time_to_event"]
+PartKind = Literal[
+    "conversion", "revenue", "sum", "count", "count_distinct", "engagement", "time_to_event", "quantile"
+]
 Direction = Literal["increase", "decrease"]
 Engagement = Literal["events", "active_days"]
 Aggregate = Literal["any", "at_least", "events", "active_days", "total", "first"]
 TimeUnit = Literal["seconds", "minutes", "hours", "days"]
+Keep = Literal["numbers", "texts"]
 
-# Kinds with a value per event; the others only count events.
+# Kinds that add up a value per event.
 VALUED: frozenset[str] = frozenset({"revenue", "sum"})
 # Kinds that are 1 or 0 of a unit.
 SHARES: frozenset[str] = frozenset({"conversion", "retention"})
 TIME_UNITS: dict[TimeUnit, int] = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86_400}
+# Kinds that read a number of each event; of the others, a distinct count reads a text, the rest nothing.
+NUMERIC = VALUED | {"quantile"}
+SIGNIFICANT_DIGITS = 3  # of the values that a quantile is made from
 
 
 class MetricsError(UserError):
@@ -58,6 +65,18 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
         return "m" + _digest({"measure": said, "method": METHOD_VERSION})
 
 
+class Values(Measure, frozen=True, kw_only=True):
+    """What is kept per unit and day where a sum would not do: each value, with the number of its events.
+
+    Numbers are whole millionths, rounded to `digits` significant decimal digits (None: as they are), half
+    away from zero, so that every engine puts them into the same buckets: an error of at most
+    0.5 * 10^(1 - digits) of the value, and none for values of few digits.
+    """
+
+    keep: Keep
+    digits: int | None = None
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The numerator or denominator of a ratio: a measure, or the name of another metric."""
 
@@ -73,6 +92,8 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def partial(self) -> Measure:
         """The measure that the part is made from."""
+        if self.kind == "count_distinct":
+            return Values(event=self.event, where=self.where, value=self.value or "value", keep="texts")
         valued = self.kind in VALUED
         return Measure(
             event=self.event,
@@ -92,6 +113,23 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         if self.kind == "time_to_event":
             return "first"
         return "active_days" if self.kind == "engagement" and self.measure == "active_days" else "events"
+
+
+class Spread(Part, frozen=True, kw_only=True):
+    """What a quantile is made from: every value, and as a number of the unit how many it has."""
+
+    digits: int | None = None
+
+    @property
+    def partial(self) -> Measure:
+        return Values(
+            event=self.event,
+            where=self.where,
+            value=self.value or "value",
+            currency=self.currency,
+            keep="numbers",
+            digits=self.digits,
+        )
 
 
 class Before(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -138,6 +176,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     denominator: Part | None = None
     time_unit: TimeUnit = "seconds"  # of a time to event
     combine: tuple[Weighted, ...] = ()  # of a composite: the metrics that are added up
+    quantile: float | None = None  # the share of values at or below it
+    significant_digits: int | Literal["exact"] = SIGNIFICANT_DIGITS  # of the values of a quantile
     after: str | None = None  # of a retention: events count from this long after first exposure on
     window: str | None = None  # and until this long after it; None: until the as-of day
     winsorize: float | None = None  # the quantile, over all variants together, above which values are capped
@@ -160,6 +200,17 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Numerator, and for a ratio the denominator, as the definition has them."""
         if self.numerator is not None and self.denominator is not None:
             return (self.numerator, self.denominator)
+        if self.kind == "quantile":
+            return (
+                Spread(
+                    kind="quantile",
+                    event=self.event or "",
+                    where=self.where,
+                    value=self.value,
+                    currency=self.currency,
+                    digits=None if self.significant_digits == "exact" else self.significant_digits,
+                ),
+            )
         return (
             Part(
                 kind=_PART_KINDS[self.kind],
@@ -205,7 +256,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Whether the unit's number is made from a number per day, so that days can be followed."""
         (first, *others), *more = self.outcomes
         is_plain = not (others or more or self.named or first.after_s or first.first_s)
-        return is_plain and first.part.at_least == 1 and not self.leaves_out
+        is_listed = isinstance(first.part.partial, Values)
+        return is_plain and first.part.at_least == 1 and not self.leaves_out and not is_listed
 
     @property
     def leaves_out(self) -> bool:
@@ -250,6 +302,8 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns of the metric's moments, in their order."""
+        if self.kind == "quantile":
+            return ("quantile",)
         width = len(self.outcomes)
         names = ("numerator", "denominator")[:width]
         pre = ("covariate", "covariate_denominator")[:width] if self.covariate is not None else ()
@@ -261,15 +315,14 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """What the numbers are in, for people: a currency, "events", "days", "units"; else None."""
         if self.kind in SHARES:
             return "units"
-        if self.kind in VALUED:
+        if self.kind in NUMERIC:
             return self.currency
         if self.kind == "composite":
             units = {self.named[one.metric].unit for one in self.combine}
             return units.pop() if len(units) == 1 else None
-        if self.kind == "ratio":
-            return None
-        if self.kind == "time_to_event":
-            return self.time_unit
+        fixed = {"ratio": None, "time_to_event": self.time_unit, "count_distinct": "values"}
+        if self.kind in fixed:
+            return fixed[self.kind]
         return "days" if self.parts[0].aggregate == "active_days" else "events"
 
     @property
@@ -301,6 +354,8 @@ _PART_KINDS: dict[Kind, PartKind] = {
     "ratio": "count",
     "composite": "count",
     "time_to_event": "time_to_event",
+    "count_distinct": "count_distinct",
+    "quantile": "quantile",
 }
 # Keys that parts did not have from the beginning: unsaid, they are no part of a fingerprint.
 _ADDED = {"at_least": 1, "metric": None}

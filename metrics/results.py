@@ -35,7 +35,9 @@ from stats.results import Decision, Finding, Outcome, Result
 COLUMNS = ", ".join(f'"{name}"' for name in Result.__struct_fields__)
 _AS_OF = Result.__struct_fields__.index("as_of")
 ORDER = "as_of, revision, metric, segment NULLS FIRST, variant, baseline, method, scale, alternative, horizon"
-_CELL = ("metric", "variant", "phase", "segment", "n_immature", "cap", "clipped")
+_CELL = (
+    "metric", "variant", "phase", "segment", "n_immature", "cap", "clipped", "n_without", "reason",
+)  # fmt: skip
 # Two sayings of the same thing may differ in the rest.
 _SAYING = tuple(name for name in Result.__struct_fields__ if name not in {"revision", "provisional"})
 

@@ -40,6 +40,8 @@ class MomentRow(msgspec.Struct, frozen=True, kw_only=True):
     moments: Moments
     cap: float | None = None
     clipped: int | None = None
+    n_without: int | None = None  # mature units without a value, left out of a quantile
+    reason: str | None = None  # why a quantile has no variance
     fingerprint: str
 
 

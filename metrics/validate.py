@@ -8,7 +8,7 @@ import msgspec
 
 from assignments.model import Experiment
 from metrics.engines.runner import Runner, Statement
-from metrics.model import VALUED, Metric, MetricsError, Part, metrics_of
+from metrics.model import NUMERIC, Metric, MetricsError, Part, metrics_of
 from metrics.sql import health
 from metrics.sql.conditions import PROPERTIES
 from metrics.sql.partials import value_of
@@ -108,7 +108,7 @@ def refuse_mixed_currencies(runner: Runner, plan: UnitPlan, until: dt.date) -> N
 
 def is_money(part: Part) -> bool:
     """Whether a part adds up amounts that may be in a currency."""
-    return part.kind == "revenue" or (part.kind in VALUED and part.partial.value == "value")
+    return part.kind == "revenue" or (part.kind in NUMERIC and part.partial.value == "value")
 
 
 def refuse_open_windows(metrics: Mapping[str, Metric], experiment: Experiment) -> None:
@@ -147,7 +147,7 @@ def _unknown_fields(con: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Faul
 
 def _no_numbers(con: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Fault]:
     """Single values that are none are left out and counted; where all are, the field is the wrong one."""
-    if part.kind not in VALUED:
+    if part.kind not in NUMERIC:
         return
     measure = part.partial
     seen = build(
@@ -157,13 +157,13 @@ def _no_numbers(con: duckdb.DuckDBPyConnection, part: Part) -> Iterator[Fault]:
     )
     if not con.execute(render(seen)).fetchall():
         yield Fault(
-            f'no event "{part.event}" has a number in "{measure.value}", which is to be summed',
+            f'no event "{part.event}" has a number in "{measure.value}", which is needed',
             'name a field with numbers as "value", or count the events with kind = "count"',
         )
 
 
 def _properties(part: Part) -> set[str]:
     named = set(fields(parse(part.where))) if part.where is not None else set()
-    if part.kind in VALUED and part.value is not None:
+    if part.value is not None:
         named.add(part.value)
     return {field for field in named if field.startswith(f"{PROPERTIES}.")}

@@ -146,7 +146,7 @@ def _comparisons(plan: Plan, places: Mapping[tuple[str, str | None], _Place]) ->
                     problem="no_units",
                 )
                 if metric.kind == "quantile":
-                    yield _of_quantiles(asked, place.quantiles, plan)
+                    yield _of_quantiles(asked, place, plan)
                 else:
                     known = _known(plan, asked, place)
                     if segment is None and plan.settings.strata is not None:
@@ -479,10 +479,10 @@ def _measure(metric: MetricPlan, arm: Moments) -> Moments:
     return Moments(arm.n, arm.mean[:width], tuple(row[:width] for row in arm.cov[:width]))
 
 
-def _of_quantiles(asked: Comparison, cells: Mapping[tuple[str, int], QuantileCell], plan: Plan) -> Comparison:
+def _of_quantiles(asked: Comparison, place: _Place, plan: Plan) -> Comparison:
     """Quantiles of each phase by themselves, put together where there are several."""
-    numbers = sorted({phase for _, phase in cells}) or [1]
-    found = [_of_quantile(asked, cells, phase, plan.alpha) for phase in numbers]
+    numbers = sorted({phase for _, phase in (*place.cells, *place.quantiles)}) or [1]
+    found = [_of_quantile(asked, place, phase, plan.alpha) for phase in numbers]
     usable = [one for one in found if one.estimators]
     if len(found) == 1 or not usable:
         first = usable[0] if usable else found[0]
@@ -500,20 +500,24 @@ def _of_quantiles(asked: Comparison, cells: Mapping[tuple[str, int], QuantileCel
         mean_baseline=float(contrast.baseline),
         problem=None,
         estimators=(contrast,),
-        notes=("phase_left_out",) if len(usable) < len(found) else (),
+        n_immature=sum(one.n_immature for one in found),
+        notes=(
+            *(("phase_left_out",) if len(usable) < len(found) else ()),
+            *dict.fromkeys(note for one in usable for note in one.notes),
+        ),
     )
 
 
-def _of_quantile(
-    asked: Comparison, cells: Mapping[tuple[str, int], QuantileCell], phase: int, alpha: float
-) -> Comparison:
-    v, b = (
-        _quantile(asked.metric, cells.get((name, phase)), alpha) for name in (asked.variant, asked.baseline)
-    )
+def _of_quantile(asked: Comparison, place: _Place, phase: int, alpha: float) -> Comparison:
+    arms = [(name, phase) for name in (asked.variant, asked.baseline)]
+    v, b = (_quantile(asked.metric, place, arm, alpha) for arm in arms)
+    cells = [place.cells[arm] for arm in arms if arm in place.cells]
     known = msgspec.structs.replace(
         asked,
         n_variant=v.n,
         n_baseline=b.n,
+        n_immature=sum(cell.n_immature for cell in cells),
+        notes=("units_without_value",) if any(cell.n_without for cell in cells) else (),
         mean_variant=v.value,
         mean_baseline=b.value,
         problem=v.reason or b.reason,
@@ -526,9 +530,20 @@ def _of_quantile(
     return msgspec.structs.replace(known, estimators=(contrast,))
 
 
-def _quantile(metric: MetricPlan, cell: QuantileCell | None, alpha: float) -> Quantile:
+def _quantile(metric: MetricPlan, place: _Place, arm: tuple[str, int], alpha: float) -> Quantile:
+    """From the arm's values, or as its moments say it."""
     if metric.quantile is None:
         raise StatsError(f'metric "{metric.name}" is a quantile, but its plan does not say which')
+    if arm in place.cells:
+        return _as_said(place.cells[arm])
+    cell = place.quantiles.get(arm)
     if cell is None:
         return Quantile(0, None, None, "no_units")
     return quantile(cell.values, metric.quantile, alpha=alpha, clusters=cell.clusters)
+
+
+def _as_said(cell: Cell) -> Quantile:
+    n, mean, cov = cell.moments.n, cell.moments.mean, cell.moments.cov
+    if n == 0:
+        return Quantile(0, None, None, "immature" if cell.n_immature else "no_units")
+    return Quantile(n, mean[0], None if cell.reason else cov[0][0] / n, cell.reason)

@@ -137,7 +137,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """The moments of one metric in one variant and segment."""
+    """The moments of one metric in one variant and segment.
+
+    Those of a quantile, which has no mean of units, are its estimate and n times the variance of that.
+    """
 
     metric: str
     variant: str
@@ -147,6 +150,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     n_immature: int = 0  # units left out because their window is not over yet
     cap: float | None = None
     clipped: int | None = None  # units whose value was capped
+    n_without: int | None = None  # units that a quantile leaves out, as they have no value
+    reason: str | None = None  # why a quantile has no variance
 
 
 class UnitCell(msgspec.Struct, frozen=True, kw_only=True):

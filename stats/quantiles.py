@@ -8,6 +8,7 @@ metric (also Yao, Li, Lu 2024, arXiv 2401.14549, algorithm 1).
 
 import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -81,7 +82,8 @@ def quantiles(
 ) -> tuple[Quantile, ...]:
     """Several quantiles of the same values, which are sorted once; see `quantile`."""
     qs = tuple(qs)
-    z = [_critical(q, alpha) for q in qs]
+    for q in qs:
+        _critical(q, alpha)
     if clusters is not None and len(clusters) != len(values):
         raise StatsError(f"{len(values)} values need as many cluster numbers, not {len(clusters)}")
     order = np.argsort(values, kind="stable")
@@ -92,7 +94,7 @@ def quantiles(
         return (Quantile(0, None, None, "no_units"),) * len(qs)
     if not np.isfinite(ordered[[0, -1]]).all():  # NaN is sorted to the end
         return (Quantile(n, None, None, "not_finite"),) * len(qs)
-    return tuple(_of_values(ordered, group, n, q, at) for q, at in zip(qs, z, strict=True))
+    return tuple(_of_values(ordered, group, n, q, alpha) for q in qs)
 
 
 def summarised(summary: Summary, q: float, *, alpha: float) -> Quantile:
@@ -116,10 +118,63 @@ def summarised(summary: Summary, q: float, *, alpha: float) -> Quantile:
         return Quantile(clusters, None, None, reason)
     if clusters < 2 or not least_values(q, alpha=alpha) < n_star <= summary.n:  # noqa: PLR2004
         return Quantile(clusters, summary.value, None, "too_few_units")
-    share_variance = q * (1 - q) / summary.n if summary.shares is None else _ratio_variance(summary.shares)
+    share_variance = q * (1 - q) / summary.n if summary.shares is None else ratio_variance(summary.shares)
     scale = share_variance / (q * (1 - q)) * n_star
     width = summary.upper - summary.lower
     return _with_variance(clusters, summary.value, (width / (2 * z)) ** 2 * scale)
+
+
+class Place(NamedTuple):
+    """Where a quantile lies among n sorted values: between two of them, numbered from 0."""
+
+    below: int
+    above: int
+    share: float  # of the way from the one to the other
+
+    @classmethod
+    def of(cls, n: int, q: float) -> Self:
+        """NumPy's `linear` quantile."""
+        place = q * (n - 1)
+        below = math.floor(place)
+        return cls(below, min(below + 1, n - 1), place - below)
+
+    def between(self, below: float, above: float) -> float:
+        """The quantile, given both values."""
+        return float(below + self.share * (above - below))
+
+
+def outer_shares(q: float, variance: float, *, alpha: float) -> tuple[float, float] | None:
+    """The shares at which the outer interval ends; None where it would lie beyond the values.
+
+    Args:
+        q: between 0 and 1, both excluded.
+        variance: of the share of values at or below the quantile.
+        alpha: two-sided level.
+    """
+    half = _critical(q, alpha) * math.sqrt(variance)
+    return (q - half, q + half) if q - half > 0 and q + half < 1 else None
+
+
+def of_interval(
+    n: int, value: float, width: float, *, largest_tie: float, share_variance: float, q: float, alpha: float
+) -> Quantile:
+    """A quantile with the variance that the width of its outer interval says.
+
+    Args:
+        n: independent clusters.
+        value: the quantile.
+        width: of the interval between the quantiles at `outer_shares`.
+        largest_tie: the largest share of equal values that begin or end within it.
+        share_variance: of the share of values at or below the quantile.
+        q: which quantile.
+        alpha: two-sided level of the interval.
+
+    Where one value holds more of the values than the quantile's share errs by, the distribution has a step
+    there and no density: the interval then jumps with the sample, and so does the error that is read off it.
+    """
+    if width > 0 and largest_tie > math.sqrt(share_variance):
+        return Quantile(n, value, None, "tied_values")
+    return _with_variance(n, value, (width / (2 * _critical(q, alpha))) ** 2)
 
 
 def _critical(q: float, alpha: float) -> float:
@@ -134,28 +189,23 @@ def _numbered(clusters: Codes) -> Codes:
     return rank[clusters]
 
 
-def _of_values(ordered: Numbers, group: Codes | None, n: int, q: float, z: float) -> Quantile:
+def _of_values(ordered: Numbers, group: Codes | None, n: int, q: float, alpha: float) -> Quantile:
     found = _at(ordered, q)
     if n < 2:  # noqa: PLR2004 - a variance needs two
         return Quantile(n, found, None, "too_few_units")
     if ordered[0] == ordered[-1]:
         return Quantile(n, found, None, "zero_variance")
-    error = math.sqrt(_share_variance(ordered, group, found, q))
-    low, high = q - z * error, q + z * error
-    if low <= 0 or high >= 1:
+    variance = _share_variance(ordered, group, found, q)
+    ends = outer_shares(q, variance, alpha=alpha)
+    if ends is None:
         return Quantile(n, found, None, "too_few_units")
-    width = _at(ordered, high) - _at(ordered, low)
-    if width > 0 and _largest_tie(ordered, low, high) > error:
-        return Quantile(n, found, None, "tied_values")
-    return _with_variance(n, found, (width / (2 * z)) ** 2)
+    width = _at(ordered, ends[1]) - _at(ordered, ends[0])
+    tie = _largest_tie(ordered, *ends)
+    return of_interval(n, found, width, largest_tie=tie, share_variance=variance, q=q, alpha=alpha)
 
 
 def _largest_tie(ordered: Numbers, low: float, high: float) -> float:
-    """The largest share of equal values that begin or end between two quantiles.
-
-    Where one value holds more of them than the quantile's share errs by, the distribution has a step there
-    and no density: the interval then jumps with the sample, and so does the error that is read off it.
-    """
+    """The largest share of equal values that begin or end between two quantiles."""
     n = len(ordered)
     inside = np.unique(ordered[math.floor(low * (n - 1)) : math.ceil(high * (n - 1)) + 1])
     counts = np.searchsorted(ordered, inside, "right") - np.searchsorted(ordered, inside, "left")
@@ -172,10 +222,10 @@ def _share_variance(ordered: Numbers, group: Codes | None, found: float, q: floa
     if group is None:
         return q * (1 - q) / len(ordered)
     below = np.bincount(group, weights=ordered <= found)
-    return _ratio_variance(Moments.from_columns(below, np.bincount(group)))
+    return ratio_variance(Moments.from_columns(below, np.bincount(group)))
 
 
-def _ratio_variance(shares: Moments) -> float:
+def ratio_variance(shares: Moments) -> float:
     """Variance of a ratio of sums over clusters: columns are numerator, denominator."""
     return float(linearised(shares).cov[0][0]) / shares.n
 
@@ -190,8 +240,5 @@ def _problem(summary: Summary, clusters: int) -> str | None:
 
 
 def _at(ordered: Numbers, q: float) -> float:
-    """NumPy's `linear` quantile of sorted values."""
-    place = q * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+    place = Place.of(len(ordered), q)
+    return place.between(ordered[place.below], ordered[place.above])

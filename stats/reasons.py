@@ -16,6 +16,8 @@ REASONS = {
     "not_a_proportion": "the share of conversions does not lie between 0 and 1",
     "tied_values": "so many values are equal beside the quantile that it has no error",
     "collapsed_interval": "so many values are equal that both ends of the interval are one value",
+    "units_without_value": "units without a value are left out; this conditions on behaviour after "
+    "assignment, so the units that remain may not be alike",
     "not_finite": "a mean or a variance is not finite",
     "negative_baseline": "the control mean is negative, so the lift is relative to its size",
     "few_conversions": "an arm has fewer than 30 units with or without a conversion: interval and "
@@ -64,5 +66,6 @@ WARNED = frozenset(
         "covariate_constant",
         "strata_incomplete",
         "constant_arm",
+        "units_without_value",
     }
 )

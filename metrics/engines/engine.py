@@ -23,9 +23,10 @@ from metrics.engines.duckdb import DuckDBRunner
 from metrics.engines.runner import NOTHING, Parameters, Runner, Statement, TooLargeError
 from metrics.exact import moment_rows
 from metrics.model import Metric, MetricsError
+from metrics.quantiles import with_quantiles
 from metrics.sql import exclude, exposures, freshness, health, metric_sql, moments, units
 from metrics.sql.partials import FIRST_COLUMNS
-from metrics.sql.plan import UnitPlan, measures_of, plan_units
+from metrics.sql.plan import UnitPlan, measures_of, plan_units, values_of
 from metrics.sql.tree import build
 from metrics.steps import Enrolment, Exclusion, MomentRow, StepReport
 from metrics.validate import refuse_mixed_currencies
@@ -52,9 +53,12 @@ _MOMENTS_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
     "covariances": pl.List(pl.Float64),
     "cap": pl.Float64,
     "clipped": pl.Int64,
+    "n_without": pl.Int64,
+    "reason": pl.String,
     "fingerprint": pl.String,
     "inputs": pl.String,
 }
+_ADDED = {"n_without": "BIGINT", "reason": "VARCHAR"}
 
 
 class Engine:
@@ -103,13 +107,25 @@ class Engine:
         """
         begun = time.perf_counter()
         measures = measures_of(list(self.metrics.values()))
-        runner, made, rows = self._on(con), Statement(freshness.stamped_unit_days(measures)), 0
         if any(measure.first for measure in measures):
-            runner.add_columns("unit_days", FIRST_COLUMNS)  # to a table made before a metric needed them
-        for days in _together(self._stale_days(con, until)):
-            chosen: Parameters = {"days": days, "first": days[0], "last": days[-1]}
-            rows += runner.overwrite("unit_days", made, chosen, partition={"occurred_on": days})
-        sql = made.text(runner.dialect)
+            # To a table made before a metric needed them.
+            self._on(con).add_columns("unit_days", FIRST_COLUMNS)
+        made = Statement(freshness.stamped_unit_days(measures))
+        rows = self._overwrite_days(con, "unit_days", made, self._stale_days(con, until))
+        sql = made.text(self._on(con).dialect)
+        return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
+
+    def refresh_unit_values(self, con: Connection, *, until: dt.date | None = None) -> StepReport:
+        """Bring `unit_values` up to date, as `refresh_unit_days` does; nothing where no metric needs it."""
+        begun = time.perf_counter()
+        measures = values_of(list(self.metrics.values()))
+        if not measures:
+            return StepReport(rows=0, sql="", seconds=time.perf_counter() - begun)
+        stale = freshness.stale_days(measures, "unit_values")
+        made = Statement(freshness.stamped_unit_values(measures))
+        days = self.rows(con, stale, {"until": until or dt.date.max})
+        rows = self._overwrite_days(con, "unit_values", made, days)
+        sql = made.text(self._on(con).dialect)
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
     def stale_days(self, con: Connection, *, until: dt.date | None = None) -> list[dt.date]:
@@ -219,6 +235,7 @@ class Engine:
     ) -> StepReport:
         """Write moments and the stamps of their days in place of those days, and of any after the end."""
         begun = time.perf_counter()
+        self._on(con).add_columns("moments", _ADDED)  # to a table that an earlier version made
         con.register("fresh_moments", moments_frame(rows, stamps))
         names = ", ".join(f'"{name}"' for name in _MOMENTS_SCHEMA)
         sql = (
@@ -268,6 +285,16 @@ class Engine:
             self._runner = (con, DuckDBRunner(con, self._lake))
         return self._runner[1]
 
+    def _overwrite_days(
+        self, con: Connection, table: str, made: Statement, stale: Iterable[tuple[Any, ...]]
+    ) -> int:
+        """Make days of a table of partials again, each with the number of its events; rows written."""
+        runner, rows = self._on(con), 0
+        for days in _together((day, events) for day, events in stale):
+            chosen: Parameters = {"days": days, "first": days[0], "last": days[-1]}
+            rows += runner.overwrite(table, made, chosen, partition={"occurred_on": days})
+        return rows
+
     def _stale_days(self, con: Connection, until: dt.date | None) -> list[tuple[Any, ...]]:
         """The days of `unit_days` that must be made again, with the number of their events."""
         query = freshness.stale_days(measures_of(list(self.metrics.values())))
@@ -286,7 +313,8 @@ class Engine:
         for as_of in days:
             with _counting(plan):
                 runner.keep(units.UNITS, made, {"as_of": as_of})
-                rows += _sums(runner, plan, (whole, apart), as_of)
+                of_day = _sums(runner, plan, (whole, apart), as_of)
+                rows += with_quantiles(runner, plan, as_of, of_day, crowded)
         return rows, sql
 
     def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date, *, by_day: bool) -> str:
@@ -296,10 +324,15 @@ class Engine:
         contributions = Statement(units.contributions(plan, by_day=by_day))
         runner.keep(units.ENROLLED, enrolled)
         refuse_mixed_currencies(runner, plan, until)
+        each_value = {units.EACH_VALUE: Statement(units.each_value(plan))} if plan.listed else {}
         with _counting(plan):
-            runner.keep(units.CONTRIBUTIONS, contributions, {"until": until})
+            for name, made in each_value.items():
+                runner.keep(name, made, {"until": until})
+            # What is made of single values has its end already.
+            runner.keep(units.CONTRIBUTIONS, contributions, {"until": until} if plan.added else {})
         steps = {
             units.ENROLLED: enrolled,
+            **each_value,
             units.CONTRIBUTIONS: contributions,
             units.UNITS: Statement(units.unit_metrics(plan)),
         }
@@ -356,7 +389,7 @@ def moments_frame(rows: Sequence[MomentRow], stamps: Mapping[dt.date, str]) -> p
                 row.experiment, row.iteration, row.phase, row.variant, row.segment, row.metric, row.as_of,
                 row.moments.n, row.n_immature, list(row.columns), list(row.moments.mean),
                 [number for line in row.moments.cov for number in line], row.cap, row.clipped,
-                row.fingerprint, stamps[row.as_of],
+                row.n_without, row.reason, row.fingerprint, stamps[row.as_of],
             )
             for row in rows
         ],

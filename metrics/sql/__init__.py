@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from assignments.model import Experiment, MetricRoles, Phase, Segments
 from metrics.model import Metric
-from metrics.sql import moments, units
+from metrics.sql import moments, quantiles, units
 from metrics.sql.plan import UTC, plan_units
 from metrics.sql.tree import Dialect, render
 
@@ -18,7 +18,7 @@ _MARK = "\ue000"  # a private character
 def metric_sql(
     metric: Metric, experiment: Experiment | None = None, dialect: Dialect = "duckdb", zone: str = UTC
 ) -> str:
-    """One readable statement from the lake's tables to a metric's sums, as of `$as_of`.
+    """One readable statement from the lake's tables to a metric's sums (or a histogram), as of `$as_of`.
 
     The engine runs the same parts, for all metrics of an experiment at once.
 
@@ -32,7 +32,10 @@ def metric_sql(
     subject = experiment or _any(mark)
     alone = msgspec.structs.replace(subject, metrics=MetricRoles(primary=(metric.name,)), segments=Segments())
     plan = plan_units(alone, {metric.name: metric}, zone)
-    statement = moments.grouped_sums(plan)
+    statement = quantiles.histogram(plan) if plan.quantiles else moments.grouped_sums(plan)
+    if plan.quantiles:
+        values = quantiles.quantile_values(plan)
+        statement = units.with_first(statement, quantiles.QUANTILE_VALUES, values)
     statement = units.in_one_statement(plan, statement)
     return render(statement.transform(functools.partial(_unbind, mark=None if experiment else mark)), dialect)
 

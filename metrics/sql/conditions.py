@@ -169,6 +169,15 @@ def number_sql(field: str, table: str | None = None) -> exp.Expr:
     )
 
 
+def text_sql(field: str, table: str | None = None) -> exp.Expr:
+    """A field's text, number or boolean as it is written; else NULL."""
+    if field == "value":
+        return exp.cast(column("value", table), "VARCHAR")
+    read = _of_event(field, table)
+    scalar = exp.or_(read.is_text, read.is_number, read.is_boolean)
+    return expression("CASE WHEN $scalar THEN $text END", scalar=scalar, text=read.text)
+
+
 def _of_event(field: str, table: str | None) -> Located:
     if field.startswith(f"{PROPERTIES}."):
         return Located.in_json(column(PROPERTIES, table), field.split(".")[1:])

@@ -1,9 +1,9 @@
 """What is current and what must be made again: stored things carry a stamp of what they were made from.
 
-A day of `unit_days` has a row without a unit: `measure` is the mark of all measures that were computed,
-`events` the number of event rows of the day, `value_sum` the latest batch among them. An as-of day of
-`moments` has the hash of the definitions and of what was there up to it. Late rows, removed rows and changed
-definitions change a stamp; a new row has a higher batch than any before it.
+A day of `unit_days` or `unit_values` has a row without a unit: `measure` is the mark of all measures that
+were computed, `events` the number of event rows of the day, `value_sum` or `value` the latest batch among
+them. An as-of day of `moments` has the hash of the definitions and of what was there up to it. Late rows,
+removed rows and changed definitions change a stamp; a new row has a higher batch than any before it.
 """
 
 import datetime as dt
@@ -15,12 +15,13 @@ from typing import Any
 from sqlglot import exp
 
 from lake.tables import Column
-from metrics.model import METHOD_VERSION, Measure
-from metrics.sql.partials import chosen_days, no_first, unit_days
+from metrics.model import METHOD_VERSION, Measure, Values
+from metrics.sql.partials import chosen_days, no_first, unit_days, unit_values
 from metrics.sql.plan import UnitPlan
 from metrics.sql.tree import CHECKSUM, build, column, expression, fill_list, function, literal, union_all
 
 _PREFIX = "stamp@"
+_BATCH = {"unit_days": "value_sum", "unit_values": "value"}  # by table of partials, where a stamp has it
 
 
 def mark_of(measures: Sequence[Measure]) -> str:
@@ -44,15 +45,31 @@ def stamped_unit_days(measures: Sequence[Measure]) -> exp.Query:
     return unit_days(measures, also=[stamps]) if measures else stamps
 
 
-def stale_days(measures: Sequence[Measure]) -> exp.Select:
-    """The days up to `$until` (bound) whose stamp is not that of their events, in order; how many events."""
+def stamped_unit_values(measures: Sequence[Values]) -> exp.Query:
+    """The values of `$days` (see `chosen_days`), and the stamp of each day."""
+    stamps = build(
+        "SELECT $mark AS measure, CAST(NULL AS VARCHAR) AS unit_type, CAST(NULL AS BIGINT) AS unit_key, "
+        "occurred_on, CAST(COALESCE(MAX(batch), 0) AS DECIMAL(38, 0)) AS value, "
+        "CAST(NULL AS VARCHAR) AS text, COUNT(*) AS events FROM events "
+        "WHERE $chosen GROUP BY occurred_on",
+        chosen=chosen_days(),
+        mark=mark_of(measures),
+    )
+    return unit_values(measures, also=[stamps])
+
+
+def stale_days(measures: Sequence[Measure], table: str = "unit_days") -> exp.Select:
+    """The days up to `$until` (bound) whose stamp in a table of partials is not that of their events.
+
+    In order, with the number of their events.
+    """
     seen = build(
         "SELECT occurred_on, COUNT(*) AS events, COALESCE(MAX(batch), 0) AS batch FROM events "
         "WHERE occurred_on <= $until GROUP BY occurred_on"
     )
     stored = build(
         "SELECT occurred_on, MAX(CASE WHEN measure = $mark THEN events END) AS events, "
-        "MAX(CASE WHEN measure = $mark THEN value_sum END) AS batch FROM unit_days "
+        f"MAX(CASE WHEN measure = $mark THEN {_BATCH[table]} END) AS batch FROM {table} "
         "WHERE occurred_on <= $until GROUP BY occurred_on",
         mark=mark_of(measures),
     )
@@ -72,12 +89,16 @@ def inputs_by_day(plan: UnitPlan) -> exp.Query:
     that these were made from, which may be ahead of them.
     """
     experiment = plan.experiment
-    partials = build(
-        "SELECT 'unit_days' AS origin, occurred_on AS day, SUM(events) AS n, "
-        "CAST(MAX(value_sum) AS DECIMAL(38, 0)) AS state, MIN(measure) AS mark "
-        "FROM unit_days WHERE STARTS_WITH(measure, $prefix) GROUP BY occurred_on",
-        prefix=_PREFIX,
-    )
+    partials = [
+        build(
+            "SELECT $table AS origin, occurred_on AS day, SUM(events) AS n, "
+            f"CAST(MAX({_BATCH[table]}) AS DECIMAL(38, 0)) AS state, MIN(measure) AS mark "
+            f"FROM {table} WHERE STARTS_WITH(measure, $prefix) GROUP BY occurred_on",
+            table=table,
+            prefix=_PREFIX,
+        )
+        for table in ("unit_days", *(("unit_values",) if plan.listed else ()))
+    ]
     whole = (
         "unit_key",
         "unit_id",
@@ -113,7 +134,7 @@ def inputs_by_day(plan: UnitPlan) -> exp.Query:
         unit_type=experiment.unit_type,
     )
     fill_list(attributes, "attributes", experiment.segments.from_units)
-    return union_all([partials, *units, *([attributes] if experiment.segments.from_units else [])])
+    return union_all([*partials, *units, *([attributes] if experiment.segments.from_units else [])])
 
 
 def content(table: str, columns: Sequence[Column], experiment: str | None = None) -> exp.Select:
@@ -141,6 +162,8 @@ def stamps(
         zone,
         plan.experiment.units_fingerprint,
         *(planned.metric.fingerprint for planned in plan.metrics),
+        # The error of a quantile is read off an interval at the experiment's level.
+        *([plan.experiment.alpha] if plan.quantiles else []),
     )
     digest = hashlib.sha256(repr(made_of).encode())
     waiting = deque(sorted(inputs, key=lambda row: (row[1] or dt.date.min, row[0])))

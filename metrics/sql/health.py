@@ -9,7 +9,8 @@ from sqlglot import exp
 from assignments.model import Experiment, MetricRoles, Segments
 from assignments.phases import weight_phases
 from assignments.sql import assigned_variant_sql
-from metrics.sql.conditions import number_sql
+from metrics.model import Measure, Values
+from metrics.sql.conditions import number_sql, text_sql
 from metrics.sql.exposures import RECORDS, in_enrolment, outside_enrolment, records, without_variant
 from metrics.sql.partials import matches
 from metrics.sql.phases import moved_on, phase_of_record
@@ -72,7 +73,8 @@ def exclusions(
         (f'left out by the rule "{rule.name}": {rule.reason}', "units", excluded_units(experiment, rule.name))
         for rule in rules
     ]
-    return counted + _other_currencies(plan) + _no_numbers(plan) + _without_event(plan)
+    rows = _other_currencies(plan) + _no_numbers(plan) + _no_texts(plan)
+    return counted + rows + _without_event(plan)
 
 
 def _moved_units(experiment: Experiment, moves: exp.Expr) -> exp.Select:
@@ -242,10 +244,10 @@ def _other_currencies(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
 
 
 def _no_numbers(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
-    """Rows of the units' windows that have no number where a sum needs one."""
+    """Rows of the units' windows that have no number where one is needed."""
     slots: dict[tuple[str, str], list[Slot]] = {}
     for slot in _after_exposure(plan):
-        if slot.measure.value is not None:
+        if slot.measure.value is not None and not _is_text(slot.measure):
             slots.setdefault((slot.measure.event, slot.measure.value), []).append(slot)
     return [
         (
@@ -284,6 +286,26 @@ def _units_without(plan: UnitPlan, planned: MetricColumns) -> exp.Select:
         time=column(planned.columns[0].name),
     )
     return in_one_statement(plan_units(alone, {metric.name: metric}, plan.zone), query)
+
+
+def _no_texts(plan: UnitPlan) -> list[tuple[str, str, exp.Select]]:
+    """Rows of the units' windows that have nothing where distinct values are counted."""
+    slots: dict[tuple[str, str], list[Slot]] = {}
+    for slot in _after_exposure(plan):
+        if slot.measure.value is not None and _is_text(slot.measure):
+            slots.setdefault((slot.measure.event, slot.measure.value), []).append(slot)
+    return [
+        (
+            f'events "{event}" without {field}',
+            "rows",
+            _rows_in_windows(plan, among, expression("$x IS NULL", x=text_sql(field, "e")), foreign=False),
+        )
+        for (event, field), among in slots.items()
+    ]
+
+
+def _is_text(measure: Measure) -> bool:
+    return isinstance(measure, Values) and measure.keep == "texts"
 
 
 def _after_exposure(plan: UnitPlan) -> list[Slot]:

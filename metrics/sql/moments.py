@@ -41,7 +41,7 @@ def grouped_sums(plan: UnitPlan, *, crowded: Sequence[int] = (), limbs: bool = F
     sets += [exp.Tuple(expressions=[column("phase"), column("variant"), column(name)]) for name in dimensions]
     query.set("group", exp.Group(grouping_sets=[exp.GroupingSets(expressions=sets)]))
     for number in crowded:
-        query = query.with_(f"frequent_{number}", as_=_frequent(segment_column(number)), copy=False)
+        query = query.with_(f"frequent_{number}", as_=frequent(segment_column(number)), copy=False)
     query = query.with_("observed", as_=_observed(plan, crowded), copy=False)
     capped = [planned for planned in plan.metrics if planned.metric.winsorize is not None]
     if capped:
@@ -78,18 +78,10 @@ def _observed(plan: UnitPlan, crowded: Sequence[int]) -> exp.Select:
     """The values of mature units; of the others NULL, which no sum counts."""
     query = build(f"SELECT phase, variant FROM {UNITS}")
     for number in range(len(plan.segments)):
-        name = segment_column(number)
-        value: exp.Expr = column(name)
-        if number in crowded:
-            value = expression(
-                f"CASE WHEN $value IN (SELECT value FROM frequent_{number}) THEN $value ELSE $other END",
-                value=value,
-                other=OTHER,
-            )
-        query = query.select(alias(value, name), copy=False)
+        query = query.select(alias(shown_segment(number, crowded), segment_column(number)), copy=False)
     for planned in plan.metrics:
         for unit_column in planned.columns:
-            value = column(unit_column.name)
+            value: exp.Expr = column(unit_column.name)
             if planned.metric.window_s is not None:
                 value = expression("CASE WHEN $mature THEN $x END", mature=column(planned.mature), x=value)
             if planned.metric.leaves_out:
@@ -101,7 +93,23 @@ def _observed(plan: UnitPlan, crowded: Sequence[int]) -> exp.Select:
     return query
 
 
-def _frequent(name: str) -> exp.Select:
+def shown_segment(number: int, crowded: Sequence[int]) -> exp.Expr:
+    """A unit's value of a dimension; of a crowded one, "(other)" for a value that is not frequent.
+
+    The statement needs `frequent` of the crowded dimensions, as `frequent_N`.
+    """
+    value: exp.Expr = column(segment_column(number))
+    if number not in crowded:
+        return value
+    return expression(
+        f"CASE WHEN $value IN (SELECT value FROM frequent_{number}) THEN $value ELSE $other END",
+        value=value,
+        other=OTHER,
+    )
+
+
+def frequent(name: str) -> exp.Select:
+    """The most frequent values of the column of a crowded dimension."""
     return build(
         f"SELECT $name AS value FROM {UNITS} GROUP BY $name ORDER BY COUNT(*) DESC, $name LIMIT $most",
         name=column(name),

@@ -1,17 +1,20 @@
-"""events → `unit_days`: per unit, day and measure, how many events matched and what their values sum to.
+"""events → partials per unit and day, which every experiment shares. A measure is stored as `ID@environment`.
 
-One pass over a day's events serves every measure of every metric. A measure is stored as `ID@environment`.
+- `unit_days`: how many events matched and what their values sum to. One pass over a day's events serves every
+  such measure of every metric;
+- `unit_values`: each value, with the number of its events, where a sum would not do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlglot import exp
 
-from metrics.model import Measure
-from metrics.sql.conditions import condition_sql, number_sql
+from metrics.model import Measure, Values
+from metrics.sql.conditions import condition_sql, number_sql, text_sql
 from metrics.sql.tree import alias, build, column, expression, fill_list, literal, union_all
 
 ENVIRONMENT_MARK = "@"
+MICRO = 1_000_000  # values are DECIMAL(., 6): in millionths they are whole numbers
 
 
 def stored_name(measure: Measure, environment: str) -> str:
@@ -120,3 +123,72 @@ def _first_of_day(measure: Measure, number: int) -> list[exp.Expr]:
 def _first_columns(number: int) -> list[exp.Expr]:
     is_dated = expression("$dated = 1", dated=column(f"dated_{number}"))
     return [alias(column(f"first_{number}"), "first_at"), alias(is_dated, "is_dated")]
+
+
+def unit_values(measures: Sequence[Values], also: Sequence[exp.Select] = ()) -> exp.Query:
+    """Every value of `$days` (see `chosen_days`); below them the rows of `also`."""
+    keys = ("environment", "unit_type", "unit_key", "occurred_on")
+    return union_all([*(_stored_values(measure, keys) for measure in measures), *also])
+
+
+def _stored_values(measure: Values, keys: Sequence[str]) -> exp.Select:
+    rows = build("SELECT * FROM events AS e WHERE $chosen", chosen=chosen_days())
+    found = values_of_events(rows, measure, {key: column(key, "e") for key in keys})
+    stored = expression("$id || environment", id=f"{measure.id}{ENVIRONMENT_MARK}")
+    query = build("SELECT $stored AS measure FROM found", stored=stored)
+    query = query.select(*(column(key) for key in (*keys[1:], "value", "text", "events")), copy=False)
+    query.set("from_", exp.From(this=found.subquery("found")))
+    return query
+
+
+def values_of_events(rows: exp.Select, measure: Values, keys: Mapping[str, exp.Expr]) -> exp.Select:
+    """The measure's values among events, each with the number of events that have it.
+
+    Args:
+        rows: a query that reads events as `e`; what it selects is replaced.
+        measure: which values.
+        keys: by name, what the events are grouped by.
+    """
+    number: exp.Expr = exp.cast(exp.null(), "DECIMAL(38, 0)")
+    text: exp.Expr = exp.cast(exp.null(), "VARCHAR")
+    if measure.keep == "numbers":
+        whole = expression("$value * $micro", value=value_of(measure, "e"), micro=literal(MICRO))
+        number = exp.cast(whole, "DECIMAL(38, 0)")
+    else:
+        text = text_sql(measure.value or "value", "e")
+    each = rows.select(
+        *(alias(key, name) for name, key in keys.items()),
+        alias(number, "number"),
+        alias(text, "text"),
+        append=False,
+        copy=False,
+    ).where(matches(measure, "e"), copy=False)
+    query = build(
+        "SELECT $value AS value, text, COUNT(*) AS events FROM e WHERE NOT (number IS NULL AND text IS NULL) "
+        "GROUP BY number",
+        value=_bucket(column("number"), measure.digits),
+    )
+    names = [column(name) for name in keys]
+    query = query.select(*names, copy=False)
+    query.set("from_", exp.From(this=each.subquery("e")))
+    query.set("group", exp.Group(expressions=[*names, exp.column("value"), exp.column("text")]))
+    return query
+
+
+def _bucket(number: exp.Expr, digits: int | None) -> exp.Expr:
+    """A whole number rounded to its first digits, half away from zero; every step is one of whole numbers."""
+    if digits is None:
+        return number
+    # 1 and a zero for each digit that goes.
+    width = expression(
+        "CAST(RPAD('1', CAST(GREATEST(LENGTH(CAST(ABS($n) AS VARCHAR)) - $digits, 0) + 1 AS INTEGER), '0') "
+        "AS DECIMAL(38, 0))",
+        n=number,
+        digits=digits,
+    )
+    return expression(
+        "CAST($n - $n % $width + CASE WHEN ($n % $width) * 2 >= $width THEN $width "
+        "WHEN ($n % $width) * 2 <= 0 - $width THEN 0 - $width ELSE 0 END AS DECIMAL(38, 0))",
+        n=number,
+        width=width,
+    )

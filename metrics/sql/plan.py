@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from assignments.model import Experiment
-from metrics.model import VALUED, Aggregate, Measure, Metric, Term, metrics_of
-from metrics.sql.partials import stored_name
+from metrics.model import VALUED, Aggregate, Measure, Metric, Term, Values, metrics_of
+from metrics.sql.partials import MICRO, stored_name
 
 DAY_S = 86_400
 UTC = "UTC"
-MICRO = 1_000_000  # values are DECIMAL(., 6): in millionths they are whole numbers
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +85,23 @@ class UnitPlan(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         unique = {slot.measure.id: slot.measure for slot in self.slots}
         return tuple(unique.values())
 
+    @functools.cached_property
+    def added(self) -> dict[int, Slot]:
+        """By number, the slots whose days are added up."""
+        return {n: slot for n, slot in enumerate(self.slots) if not isinstance(slot.measure, Values)}
+
+    @functools.cached_property
+    def listed(self) -> dict[int, tuple[Slot, Values]]:
+        """By number, the slots of which every value is kept."""
+        return {
+            n: (slot, slot.measure) for n, slot in enumerate(self.slots) if isinstance(slot.measure, Values)
+        }
+
+    @functools.cached_property
+    def quantiles(self) -> dict[int, MetricColumns]:
+        """By place, the metrics that are quantiles."""
+        return {n: planned for n, planned in enumerate(self.metrics) if planned.metric.kind == "quantile"}
+
     def stored(self, slot: Slot) -> str:
         return stored_name(slot.measure, self.experiment.environment)
 
@@ -102,9 +118,18 @@ def plan_units(experiment: Experiment, metrics: Mapping[str, Metric], zone: str)
 
 
 def measures_of(metrics: Sequence[Metric]) -> tuple[Measure, ...]:
-    """The measures of many metrics, each once, in an order of their own."""
+    """The measures of many metrics that `unit_days` keeps, each once, in an order of their own."""
+    return tuple(measure for measure in _unique(metrics) if not isinstance(measure, Values))
+
+
+def values_of(metrics: Sequence[Metric]) -> tuple[Values, ...]:
+    """Likewise those that `unit_values` keeps."""
+    return tuple(measure for measure in _unique(metrics) if isinstance(measure, Values))
+
+
+def _unique(metrics: Sequence[Metric]) -> list[Measure]:
     unique = {part.partial.id: part.partial for metric in metrics for part in metric.measured}
-    return tuple(unique[key] for key in sorted(unique))
+    return [unique[key] for key in sorted(unique)]
 
 
 def days_of(seconds: int) -> int:

@@ -39,6 +39,8 @@ ALLOWED = frozenset(
             "MAX",
             "LEAST",
             "GREATEST",
+            "ABS",
+            "LENGTH",
             "GROUPING",
             "ROW_NUMBER",
             "FIRST_VALUE",

@@ -1,8 +1,10 @@
-"""From partials and boundary events to unit metrics, in three statements.
+"""From partials and boundary events to unit metrics, in three or four statements.
 
 - `enrolled`: the experiment's units, the instants and days between which their outcomes count, segments;
+- `each_value`: per unit and day, every value of the slots of which single values are kept;
 - `contributions`: per unit and day, what happened in each slot. Days strictly inside a window come from
-  `unit_days`; events are read again only on a unit's first and last day, of which a part counts;
+  `unit_days` (and `unit_values`); events are read again only on a unit's first and last day, of which a part
+  counts;
 - `unit_metrics_now`: the days up to an as-of day added up, a row per unit that is analysed.
 
 Windows are `[exposed_at, exposed_at + window)`. Where the exposure or the event has only a date, days are
@@ -11,6 +13,7 @@ one of the workspace's time zone; the days that rows are kept by (`occurred_on`,
 """
 
 import functools
+from collections.abc import Iterable, Sequence
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -18,9 +21,10 @@ from sqlglot import exp
 
 from assignments.model import Experiment
 from assignments.phases import weight_phases
-from metrics.sql.partials import matches, value_of
+from metrics.model import Values
+from metrics.sql.partials import MICRO, matches, value_of, values_of_events
 from metrics.sql.phases import moved_on
-from metrics.sql.plan import MICRO, UTC, MetricColumns, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
+from metrics.sql.plan import UTC, MetricColumns, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
 from metrics.sql.tree import (
     JSON_OBJECT,
     JSON_TEXT,
@@ -34,10 +38,12 @@ from metrics.sql.tree import (
     function,
     literal,
     pointer,
+    union_all,
 )
 
 MISSING = "(missing)"
 ENROLLED = "enrolled"
+EACH_VALUE = "each_value"
 CONTRIBUTIONS = "contributions"
 UNITS = "unit_metrics_now"
 
@@ -95,14 +101,25 @@ def _moved_on(plan: UnitPlan) -> exp.Expr | None:
 def contributions(plan: UnitPlan, *, by_day: bool = True) -> exp.Query:
     """What happened per unit, day and slot, up to the day `$until` (bound).
 
-    Interior and boundary days of a slot never overlap, so their rows stand one below the other.
+    Interior and boundary days of a slot never overlap, so their rows stand one below the other. Of a slot
+    with single values: how many numbers, or how many texts that the unit did not have on an earlier day.
 
     Args:
         plan: the experiment's plan.
         by_day: keep days apart, for several as-of days; else a unit's interior days are added up at once, in
             a row of the first of them, which is all that the last as-of day needs.
     """
-    return exp.union(_interior(plan, by_day=by_day), _boundary(plan), distinct=False)
+    added = [_interior(plan, by_day=by_day), _boundary(plan)] if plan.added else []
+    return union_all([*added, *(_counted(plan, number) for number in plan.listed)])
+
+
+def each_value(plan: UnitPlan) -> exp.Query:
+    """Every value per unit, day and slot, up to the day `$until` (bound), with the number of its events."""
+    return union_all(
+        part
+        for number, (slot, measure) in plan.listed.items()
+        for part in (_interior_values(plan, number, slot), _boundary_values(plan, number, slot, measure))
+    )
 
 
 def unit_metrics(plan: UnitPlan) -> exp.Select:
@@ -145,12 +162,23 @@ def in_one_statement(plan: UnitPlan, statement: exp.Select) -> exp.Select:
 
     Its `$until` is the day `$as_of`, both bound.
     """
-    parts = {ENROLLED: enrolled(plan), CONTRIBUTIONS: contributions(plan), UNITS: unit_metrics(plan)}
+    parts: dict[str, exp.Query] = {
+        ENROLLED: enrolled(plan),
+        **({EACH_VALUE: each_value(plan)} if plan.listed else {}),
+        CONTRIBUTIONS: contributions(plan),
+        UNITS: unit_metrics(plan),
+    }
     for name, part in reversed(parts.items()):
-        statement = statement.with_(name, as_=part, copy=False)
-        ctes = statement.args["with_"].expressions
-        ctes.insert(0, ctes.pop())
+        statement = with_first(statement, name, part)
     return cast("exp.Select", statement.transform(_as_of))
+
+
+def with_first(statement: exp.Select, name: str, part: exp.Query) -> exp.Select:
+    """The statement with a table that all of its others may read."""
+    statement = statement.with_(name, as_=part, copy=False)
+    ctes = statement.args["with_"].expressions
+    ctes.insert(0, ctes.pop())
+    return statement
 
 
 def _as_of(node: exp.Expr) -> exp.Expr:
@@ -353,8 +381,8 @@ def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:
         f"AND d.occurred_on <= $until GROUP BY d.unit_key{days}",
         unit_type=plan.experiment.unit_type,
     )
-    fill_list(query, "measures", sorted({plan.stored(slot) for slot in plan.slots}))
-    for number, slot in enumerate(plan.slots):
+    fill_list(query, "measures", sorted({plan.stored(slot) for slot in plan.added.values()}))
+    for number, slot in plan.added.items():
         counts = expression(
             "d.measure = $measure AND $inside", measure=plan.stored(slot), inside=_inside(slot)
         )
@@ -370,6 +398,65 @@ def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:
         if slot.measure.first:
             earliest = expression("MIN($time) FILTER (WHERE $counts)", time=_time_on(plan), counts=counts)
             query = query.select(alias(exp.cast(earliest, "BIGINT"), f"first__{number}"), copy=False)
+    return query.select(*_nothing(plan.listed), copy=False)
+
+
+def _counted(plan: UnitPlan, counted: int) -> exp.Select:
+    """How many values, or new texts, a unit has on a day in the slot; nothing in the others."""
+    _, measure = plan.listed[counted]
+    if measure.keep == "numbers":
+        rows = build(f"SELECT unit_key, day, events FROM {EACH_VALUE} WHERE slot = $slot", slot=counted)
+    else:
+        rows = build(
+            f"SELECT unit_key, MIN(day) AS day, 1 AS events FROM {EACH_VALUE} WHERE slot = $slot "
+            "GROUP BY unit_key, text",
+            slot=counted,
+        )
+    query = build("SELECT v.unit_key, v.day FROM v GROUP BY v.unit_key, v.day")
+    query.set("from_", exp.From(this=rows.subquery("v")))
+    for number, slot in plan.added.items():
+        query = query.select(*_nothing([number]), copy=False)
+        if slot.measure.value is not None:
+            query = query.select(
+                alias(exp.cast(exp.null(), "DECIMAL(38, 6)"), f"value__{number}"), copy=False
+            )
+        if number in _by_days(plan):
+            query = query.select(alias(exp.cast(exp.null(), "BIGINT"), f"days__{number}"), copy=False)
+        if slot.measure.first:
+            query = query.select(alias(exp.cast(exp.null(), "BIGINT"), f"first__{number}"), copy=False)
+    for number in plan.listed:
+        happened = expression("CAST(SUM(v.events) AS BIGINT)")
+        (none,) = _nothing([number])
+        query = query.select(alias(happened, f"events__{number}") if number == counted else none, copy=False)
+    return query
+
+
+def _nothing(slots: Iterable[int]) -> list[exp.Expr]:
+    return [alias(exp.cast(exp.null(), "BIGINT"), f"events__{number}") for number in slots]
+
+
+def _interior_values(plan: UnitPlan, number: int, slot: Slot) -> exp.Select:
+    return build(
+        "SELECT CAST($number AS INTEGER) AS slot, d.unit_key, d.occurred_on AS day, d.value, d.text, "
+        f"d.events FROM unit_values AS d JOIN {ENROLLED} AS u ON u.unit_key = d.unit_key "
+        "WHERE d.unit_type = $unit_type AND d.measure = $measure AND d.occurred_on <= $until AND $inside",
+        number=number,
+        unit_type=plan.experiment.unit_type,
+        measure=plan.stored(slot),
+        inside=_inside(slot),
+    )
+
+
+def _boundary_values(plan: UnitPlan, number: int, slot: Slot, measure: Values) -> exp.Select:
+    rows = _boundary_events(plan, [measure.event], _own_boundary(slot)).where(happened(slot), copy=False)
+    found = values_of_events(
+        rows, measure, {"unit_key": column("unit_key", "e"), "day": column("occurred_on", "e")}
+    )
+    query = build(
+        "SELECT CAST($number AS INTEGER) AS slot, unit_key, day, value, text, events FROM found",
+        number=number,
+    )
+    query.set("from_", exp.From(this=found.subquery("found")))
     return query
 
 
@@ -424,24 +511,19 @@ def _inside(slot: Slot) -> exp.Expr:
 
 
 def _boundary(plan: UnitPlan) -> exp.Select:
-    boundaries = [_EXPOSURE_DAYS]
-    boundaries += [_start_days(after_s) for after_s in plan.delays]
-    boundaries += [_end_days(window_s) for window_s in plan.windows]
-    boundaries += [_days_before(before_s) for before_s in plan.pre_periods]
-    query = build(
-        f"SELECT e.unit_key, e.occurred_on AS day FROM events AS e JOIN {ENROLLED} AS u "
-        "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
-        "AND e.event IN ($names) AND e.occurred_on <= $until AND $on_boundary "
-        "GROUP BY e.unit_key, e.occurred_on",
-        unit_type=plan.experiment.unit_type,
-        environment=plan.experiment.environment,
-        on_boundary=exp.or_(*boundaries),
+    slots = plan.added.values()
+    query = _boundary_events(
+        plan,
+        sorted({slot.measure.event for slot in slots}),
+        exp.or_(
+            _EXPOSURE_DAYS,
+            *(_start_days(after_s) for after_s in sorted({slot.after_s for slot in slots if slot.after_s})),
+            *map(_end_days, sorted({slot.window_s for slot in slots if slot.window_s is not None})),
+            *map(_days_before, sorted({slot.before_s for slot in slots if slot.before_s is not None})),
+        ),
     )
-    if plan.zone == UTC:
-        # A date's bounds are then bounds of days, so that its unit needs no event again.
-        query = query.where("NOT u.day_precision", dialect="duckdb", copy=False)
-    fill_list(query, "names", sorted({measure.event for measure in plan.measures}))
-    for number, slot in enumerate(plan.slots):
+    query = query.group_by(column("unit_key", "e"), column("occurred_on", "e"), copy=False)
+    for number, slot in plan.added.items():
         counts = exp.and_(matches(slot.measure, "e"), _own_boundary(slot), happened(slot))
         events = expression("COUNT(*) FILTER (WHERE $counts)", counts=counts)
         query = query.select(alias(events, f"events__{number}"), copy=False)
@@ -456,6 +538,23 @@ def _boundary(plan: UnitPlan) -> exp.Select:
         if slot.measure.first:
             earliest = expression("MIN($time) FILTER (WHERE $counts)", time=_time_of(plan), counts=counts)
             query = query.select(alias(exp.cast(earliest, "BIGINT"), f"first__{number}"), copy=False)
+    return query.select(*_nothing(plan.listed), copy=False)
+
+
+def _boundary_events(plan: UnitPlan, names: Sequence[str], boundaries: exp.Expr) -> exp.Select:
+    """The events `e` of units `u` on days of which a part counts."""
+    query = build(
+        f"SELECT e.unit_key, e.occurred_on AS day FROM events AS e JOIN {ENROLLED} AS u "
+        "ON u.unit_key = e.unit_key WHERE e.unit_type = $unit_type AND e.environment = $environment "
+        "AND e.event IN ($names) AND e.occurred_on <= $until AND $on_boundary",
+        unit_type=plan.experiment.unit_type,
+        environment=plan.experiment.environment,
+        on_boundary=boundaries,
+    )
+    if plan.zone == UTC:
+        # A date's bounds are then bounds of days, so that its unit needs no event again.
+        query = query.where("NOT u.day_precision", dialect="duckdb", copy=False)
+    fill_list(query, "names", names)
     return query
 
 

@@ -18,7 +18,9 @@ ingest_job = dg.define_asset_job(
 )
 evidence_job = dg.define_asset_job(
     "evidence",
-    selection=dg.AssetSelection.assets("unit_days", "first_exposures", "unit_metrics", "moments"),
+    selection=dg.AssetSelection.assets(
+        "unit_days", "unit_values", "first_exposures", "unit_metrics", "moments"
+    ),
     description="Units and moments of a range of as-of days.",
 )
 daily_job = dg.define_asset_job(

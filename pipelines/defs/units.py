@@ -36,6 +36,24 @@ def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -
 
 
 @dg.asset(
+    deps=["events", "registry"],
+    partitions_def=as_of_partitions,
+    backfill_policy=ONE_RUN,
+    retry_policy=RETRY,
+    group_name="units",
+    kinds=_KINDS,
+)
+def unit_values(
+    context: dg.AssetExecutionContext, workspace: WorkspaceResource
+) -> dg.MaterializeResult[None]:
+    """Per unit, day and measure: each value and how often it came; for quantiles and distinct counts."""
+    with workspace.writer() as session:
+        until = max(_range(context)[1], session.latest_stored_day() or dt.date.min)
+        report = session.engine.refresh_unit_values(session.con, until=until)
+        return dg.MaterializeResult(metadata=_metadata(session, "unit_values", report))
+
+
+@dg.asset(
     deps=["exposures", "assignments", "unit_keys", "registry"],
     partitions_def=as_of_partitions,
     backfill_policy=ONE_RUN,
@@ -54,7 +72,7 @@ def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     specs=[
         dg.AssetSpec(
             "unit_metrics",
-            deps=["unit_days", "first_exposures", "unit_attributes"],
+            deps=["unit_days", "unit_values", "first_exposures", "unit_attributes"],
             description="Per experiment and unit, as of the latest day: variant, segments, values.",
             group_name="units",
             kinds=_KINDS,

@@ -51,7 +51,15 @@ class Bench:
         )
 
     def emptied(self):
-        for name in ("events", "exposures", "assignments", "unit_days", "first_exposures", "moments"):
+        for name in (
+            "events",
+            "exposures",
+            "assignments",
+            "unit_days",
+            "unit_values",
+            "first_exposures",
+            "moments",
+        ):
             self.con.execute(f"DELETE FROM {name}")
         return self
 
@@ -77,6 +85,7 @@ class Bench:
     def prepare(self, engine, *experiments):
         """From events and exposures to `unit_days` and `first_exposures`."""
         engine.refresh_unit_days(self.con)
+        engine.refresh_unit_values(self.con)
         engine.refresh_first_exposures(self.con, list(experiments))
 
     def cells(self, engine, experiment, as_of):

@@ -107,7 +107,36 @@ WRONG = {
     "no table": ("a = 1", r"\[a\]: a metric is a table"),
     "no kind": ('[a]\nevent = "x"', 'key "kind" is missing; allowed: conversion'),
     "unknown kind": ('[a]\nkind = "konversion"\nevent = "x"', r"is 'konversion'; allowed: conversion"),
-    "later kind": ('[a]\nkind = "quantile"\nevent = "x"', 'kind "quantile" is not there yet'),
+    "later kind": ('[a]\nkind = "funnel"\nevent = "x"', 'kind "funnel" is not there yet'),
+    "quantile without one": (
+        '[a]\nkind = "quantile"\nevent = "x"',
+        'key "quantile" is missing; write the share',
+    ),
+    "quantile of all": (
+        '[a]\nkind = "quantile"\nevent = "x"\nquantile = 1.0',
+        r'key "quantile" is 1\.0; .*below 1',
+    ),
+    "quantile of a count": ('[a]\nkind = "count"\nevent = "x"\nquantile = 0.5', 'belongs to kind "quantile"'),
+    "digits of a count": (
+        '[a]\nkind = "count"\nevent = "x"\nsignificant_digits = "exact"',
+        'belongs to kind "quantile"',
+    ),
+    "one digit": (
+        '[a]\nkind = "quantile"\nevent = "x"\nquantile = 0.5\nsignificant_digits = 1',
+        'key "significant_digits" is 1; write 2 to 12',
+    ),
+    "covariate of a quantile": (
+        '[a]\nkind = "quantile"\nevent = "x"\nquantile = 0.5\ncovariate = "7d"',
+        "does not apply to kind",
+    ),
+    "ratio of a quantile": (
+        '[a]\nkind = "ratio"\nnumerator = { kind = "quantile", event = "x" }',
+        'numerator: key "kind" is "quantile", which is no number of a unit',
+    ),
+    "distinct of nothing": (
+        '[a]\nkind = "count_distinct"\nevent = "x"\nvalue = "amount"',
+        "is not a field of an event",
+    ),
     "no event": ('[a]\nkind = "count"', 'key "event" is missing'),
     "unknown key": (f'[a]\n{BASE}windw = "7d"', 'unknown key "windw".*"window"'),
     "wrong type": ('[a]\nkind = "count"\nevent = 3', 'key "event"'),

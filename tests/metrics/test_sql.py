@@ -9,8 +9,8 @@ import pytest
 import sqlglot
 
 from metrics.model import Metric, MetricsError, Part, Weighted
-from metrics.sql import exclude, exposures, freshness, metric_sql, moments, units
-from metrics.sql.plan import measures_of, plan_units
+from metrics.sql import exclude, exposures, freshness, metric_sql, moments, quantiles, units
+from metrics.sql.plan import measures_of, plan_units, values_of
 from metrics.sql.tree import ALLOWED, build, column, functions, literal, pointer, render
 from workspace import ExclusionRule
 
@@ -63,6 +63,14 @@ RULES = (
     ExclusionRule(name="busy", reason="bots", events_per_day=1000, event="view",
                   where={"field": "properties.plan", "op": "equals", "value": "free"}),
 )  # fmt: skip
+SINGLE = {
+    "p90": Metric(
+        name="p90", kind="quantile", event="load", value="properties.ms", quantile=0.9, window="7d"
+    ),
+    "items": Metric(
+        name="items", kind="count_distinct", event="view", value="properties.item", covariate="7d"
+    ),
+}
 
 
 @pytest.fixture
@@ -71,6 +79,7 @@ def statements(experiment_of):
         *METRICS, from_exposure=["device"], from_units=["国"], end=dt.date(2026, 2, 6), key="対照's"
     )
     plan = plan_units(experiment, METRICS, "UTC")
+    single = plan_units(experiment_of(*SINGLE, from_exposure=["device"], from_units=["国"]), SINGLE, "UTC")
     in_tokyo = plan_units(experiment, METRICS, "Asia/Tokyo")
     zone = dt.UTC
     return {
@@ -86,6 +95,14 @@ def statements(experiment_of):
         "unit_metrics": units.unit_metrics(plan),
         "published": units.published(plan),
         "sums": moments.grouped_sums(plan, crowded=[1]),
+        "unit_values": freshness.stamped_unit_values(values_of(list(SINGLE.values()))),
+        "each_value": units.each_value(single),
+        "counted": units.contributions(single),
+        "quantile_values": quantiles.quantile_values(single, crowded=[1]),
+        "histogram": quantiles.histogram(single),
+        "values_at": quantiles.values_at({(0, 1, "A", -1, ""): (3, 4), (0, 1, "B", 1, "ios"): (0,)}),
+        "shares": quantiles.shares(single, {(0, 1, "A", -1, ""): 1_500_000}),
+        "largest_ties": quantiles.largest_ties({(0, 1, "A", -1, ""): (1_000_000, 2_000_000)}),
         "sums_in_limbs": moments.grouped_sums(plan, limbs=True),
     }
 

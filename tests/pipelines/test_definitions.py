@@ -18,6 +18,7 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "unit_days",
             "unit_keys",
             "unit_metrics",
+            "unit_values",
         ],
         "checks": [
             "declared_results:every_experiment",
