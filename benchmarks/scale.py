@@ -75,8 +75,15 @@ def _whole(options: argparse.Namespace, world: World, plain: Path, at: Path) -> 
             f"{ours.cpu_s / peer.cpu_s:.2f}",
             flush=True,
         )
+        apart = (ours.cpu_s - steps.partials_cpu_s) / len(keys)
+        print(
+            f"    processor time per event: partials {steps.partials_cpu_s / rows * 1e6:.2f} µs, "
+            f"each experiment {apart / rows * 1e6:.2f} µs"
+        )
         if ratio > AIMS[name]:
             yield name
+    sizes = ", ".join(f"{table} {size:.1f}" for table, size in shop.bytes_per_row(at).items())
+    print(f"bytes per row in the lake: {sizes}")
 
 
 def _turn(

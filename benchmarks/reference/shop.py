@@ -119,6 +119,7 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True):
     units: float  # contributions and unit metrics, written
     moments: float
     boundary: float = 0.0  # of `units`: reading events of boundary days again; when it was asked for
+    partials_cpu_s: float = 0.0  # processor time of `unit_days`, all threads
 
     @property
     def event_level(self) -> float:
@@ -176,7 +177,9 @@ def compute(shop: Path, experiments: Sequence[str], as_of: dt.date, *, split: bo
     chosen = [load_experiments(workspace)[key] for key in experiments]
     with lake.connect() as con:
         engine = Engine(workspace, lake, load_metrics(workspace))
+        cpu = time.process_time()
         unit_days = engine.refresh_unit_days(con, until=as_of).seconds
+        partials_cpu_s = time.process_time() - cpu
         first_exposures = engine.refresh_first_exposures(con, chosen).seconds
         reports = [engine.refresh(con, experiment, [as_of]) for experiment in chosen]
         boundary = sum(_boundary(con, engine, experiment, as_of) for experiment in chosen) if split else 0.0
@@ -186,6 +189,7 @@ def compute(shop: Path, experiments: Sequence[str], as_of: dt.date, *, split: bo
         units=sum(made.seconds for made, _ in reports),
         moments=sum(moments.seconds for _, moments in reports),
         boundary=boundary,
+        partials_cpu_s=partials_cpu_s,
     )
 
 
@@ -211,6 +215,17 @@ def read(shop: Path, experiments: Sequence[str], as_of: dt.date) -> Answer:
         (experiment, metric, variant): Cell(n, (*means, *_upper(covariances, len(means))))
         for experiment, metric, variant, n, means, covariances in rows
     }
+
+
+def bytes_per_row(shop: Path) -> dict[str, float]:
+    """Of each table of the lake that is as large as events or units, in the files of its latest version."""
+    lake = open_lake(load_workspace(shop))
+    found = {}
+    with lake.connect() as con:
+        for table in ("events", "exposures", "unit_keys", *_COMPUTED[:-1]):
+            ((rows,),) = con.execute(f"SELECT count(*) FROM {table}").fetchall()
+            found[table] = sum(path.stat().st_size for path in lake.paths(table)) / max(rows, 1)
+    return found
 
 
 def _upper(matrix: Sequence[float], width: int) -> list[float]:

@@ -169,14 +169,14 @@ class Engine:
             nothing = StepReport(rows=0, sql="", seconds=time.perf_counter() - begun)
             return nothing, nothing
         wanted = sorted(stamps)
-        rows, units_sql = self._moments_of(con, plan, wanted)
+        rows, units_sql, sums_sql = self._moments_of(con, plan, wanted)
         # Before the moments, whose stamps say that both are done.
         written = self.write_unit_metrics(con, experiment, wanted[-1])
         between = time.perf_counter()
         stored = self.write_moments(con, experiment, rows, stamps)
         return (
             StepReport(rows=written.rows, sql=units_sql, seconds=between - begun),
-            StepReport(rows=stored.rows, sql=stored.sql, seconds=time.perf_counter() - between),
+            StepReport(rows=stored.rows, sql=sums_sql, seconds=time.perf_counter() - between),
         )
 
     def unit_metrics(self, con: Connection, experiment: Experiment, as_of: dt.date) -> StepReport:
@@ -187,10 +187,10 @@ class Engine:
         """
         begun = time.perf_counter()
         plan = self.plan(experiment)
-        runner = self._on(con)
-        sql = self._prepare(con, plan, as_of, by_day=False)
+        runner, made = self._on(con), Statement(units.unit_metrics(plan))
+        sql = self._prepare(con, plan, as_of, made, by_day=False)
         with _counting(plan):
-            runner.keep(units.UNITS, Statement(units.unit_metrics(plan)), {"as_of": as_of})
+            runner.keep(units.UNITS, made, {"as_of": as_of})
             ((rows,),) = runner.rows(Statement(build(f"SELECT COUNT(*) AS n FROM {units.UNITS}")))
         return StepReport(rows=rows, sql=sql, seconds=time.perf_counter() - begun)
 
@@ -204,7 +204,7 @@ class Engine:
                 several currencies.
         """
         days = [as_of] if isinstance(as_of, dt.date) else sorted(set(as_of))
-        rows, _ = self._moments_of(con, self.plan(experiment), days)
+        rows, *_ = self._moments_of(con, self.plan(experiment), days)
         return rows
 
     def write_unit_metrics(self, con: Connection, experiment: Experiment, as_of: dt.date) -> StepReport:
@@ -252,7 +252,6 @@ class Engine:
             con, "moments", sql, params=params, partition={"experiment": experiment.key}
         ).rows
         con.unregister("fresh_moments")
-        sql = Statement(moments.grouped_sums(self.plan(experiment))).text(self._on(con).dialect)
         return StepReport(rows=written, sql=sql, seconds=time.perf_counter() - begun)
 
     # --- what the readout needs besides --------------------------------------------------------------------
@@ -302,22 +301,23 @@ class Engine:
 
     def _moments_of(
         self, con: Connection, plan: UnitPlan, days: Sequence[dt.date]
-    ) -> tuple[list[MomentRow], str]:
-        sql = self._prepare(con, plan, max(days), by_day=len(days) > 1)
+    ) -> tuple[list[MomentRow], str, str]:
+        """The moments of each day; the SQL of unit metrics and that of the sums."""
         runner, made = self._on(con), Statement(units.unit_metrics(plan))
+        sql = self._prepare(con, plan, max(days), made, by_day=len(days) > 1)
         crowded = self._crowded(con, plan)
-        whole, apart = (
-            Statement(moments.grouped_sums(plan, crowded=crowded, limbs=limbs)) for limbs in (False, True)
-        )
+        sums = Statement(moments.grouped_sums(plan, crowded=crowded))
         rows = []
         for as_of in days:
             with _counting(plan):
                 runner.keep(units.UNITS, made, {"as_of": as_of})
-                of_day = _sums(runner, plan, (whole, apart), as_of)
+                of_day = _sums(runner, plan, sums, crowded, as_of)
                 rows += with_quantiles(runner, plan, as_of, of_day, crowded)
-        return rows, sql
+        return rows, sql, sums.text(runner.dialect)
 
-    def _prepare(self, con: Connection, plan: UnitPlan, until: dt.date, *, by_day: bool) -> str:
+    def _prepare(
+        self, con: Connection, plan: UnitPlan, until: dt.date, unit_metrics: Statement, *, by_day: bool
+    ) -> str:
         """Make what all as-of days up to `until` share; the SQL of everything that makes unit metrics."""
         runner = self._on(con)
         enrolled = Statement(units.enrolled(plan))
@@ -334,7 +334,7 @@ class Engine:
             units.ENROLLED: enrolled,
             **each_value,
             units.CONTRIBUTIONS: contributions,
-            units.UNITS: Statement(units.unit_metrics(plan)),
+            units.UNITS: unit_metrics,
         }
         return "\n\n".join(f"-- {name}\n{made.text(runner.dialect)};" for name, made in steps.items())
 
@@ -413,13 +413,13 @@ def _together(days: Iterable[tuple[dt.date, int]]) -> Iterator[list[dt.date]]:
 
 
 def _sums(
-    runner: Runner, plan: UnitPlan, statements: tuple[Statement, Statement], as_of: dt.date
+    runner: Runner, plan: UnitPlan, sums: Statement, crowded: Sequence[int], as_of: dt.date
 ) -> list[MomentRow]:
     """The sums, with whole products where they fit into 38 digits, else with products taken apart."""
-    whole, apart = statements
     try:
-        return moment_rows(plan, as_of, runner.rows(whole))
+        return moment_rows(plan, as_of, runner.rows(sums))
     except TooLargeError:
+        apart = Statement(moments.grouped_sums(plan, crowded=crowded, limbs=True))
         return moment_rows(plan, as_of, runner.rows(apart), limbs=True)
 
 

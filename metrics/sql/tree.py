@@ -87,7 +87,7 @@ def function(name: str, *args: exp.Expr) -> exp.Expr:
 
 def alias(expression: exp.Expr, name: str) -> exp.Expr:
     """`expression AS "name"`."""
-    return exp.alias_(expression, name, quoted=True)
+    return exp.alias_(expression, name, quoted=True, copy=False)
 
 
 def pointer(path: Iterable[str]) -> exp.Expr:
