@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.reference import page, shop, single
 from benchmarks.reference.answer import check_same
-from benchmarks.reference.measure import measured
-from benchmarks.reference.page import Point
+from benchmarks.reference.measure import Measured, measured
+from benchmarks.reference.page import Cost, Point
 from benchmarks.reference.world import ALL_UNITS, World, generate
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -83,7 +83,7 @@ def _compared(
     shop.forget_computed(at)
     ours = measured(shop.compute, at, keys, as_of)
     check_same(shop.read(at, keys, as_of), peer.result)
-    return Point(*where, ours.seconds, ours.peak_mb, peer.seconds, peer.peak_mb)
+    return Point(*where, _cost(ours), _cost(peer))
 
 
 def _by_days(options: argparse.Namespace) -> Iterator[Point]:
@@ -100,7 +100,11 @@ def _by_days(options: argparse.Namespace) -> Iterator[Point]:
             shop.arrive(plain, at, [world.day(day)])
             ours = measured(shop.compute, at, [ALL_UNITS], world.day(day))
             done = day
-            yield Point("day", day, ours.seconds, ours.peak_mb)
+            yield Point("day", day, _cost(ours))
+
+
+def _cost(one: Measured[object]) -> Cost:
+    return Cost(one.seconds, one.cpu_s, one.peak_mb)
 
 
 def _prepared(options: argparse.Namespace, world: World, folder: Path) -> tuple[Path, Path]:

@@ -10,15 +10,21 @@ from typing import NamedTuple
 import duckdb
 
 
+class Cost(NamedTuple):
+    """What a piece of work took."""
+
+    seconds: float
+    cpu_s: float  # of all threads: what a busy machine changes least
+    peak_mb: int
+
+
 class Point(NamedTuple):
     """What one size took: ours, and the hand-written queries where they do the same."""
 
     series: str  # "events", "experiments" or "day"
     size: int
-    seconds: float
-    peak_mb: int
-    peer_seconds: float | None = None
-    peer_peak_mb: int | None = None
+    ours: Cost
+    peer: Cost | None = None
 
 
 _TITLES = {
@@ -47,11 +53,15 @@ def line(point: Point) -> str:
     """A point for the terminal."""
     peer = (
         ""
-        if point.peer_seconds is None
-        else f"  the query {point.peer_seconds:8.2f} s {point.peer_peak_mb:6,} MB"
-        f"  ratio {point.seconds / point.peer_seconds:.2f}"
+        if point.peer is None
+        else f"  the query {_said(point.peer)}  ratio {point.ours.seconds / point.peer.seconds:.2f}, "
+        f"of processor time {point.ours.cpu_s / point.peer.cpu_s:.2f}"
     )
-    return f"{point.series:<12}{point.size:>12,}  tenbin {point.seconds:8.2f} s {point.peak_mb:6,} MB{peer}"
+    return f"{point.series:<12}{point.size:>12,}  tenbin {_said(point.ours)}{peer}"
+
+
+def _said(cost: Cost) -> str:
+    return f"{cost.seconds:8.2f} s {cost.peak_mb:6,} MB"
 
 
 def markdown(points: Sequence[Point], options: argparse.Namespace) -> str:
@@ -68,18 +78,21 @@ def markdown(points: Sequence[Point], options: argparse.Namespace) -> str:
 def _table(points: Sequence[Point], series: str) -> str:
     mine = [point for point in points if point.series == series]
     if series == "day":
-        head = ["| day | Tenbin, s | Tenbin, MB |", "|---:|---:|---:|"]
-        rows = [f"| {point.size:,} | {point.seconds:.2f} | {point.peak_mb:,} |" for point in mine]
+        head = ["| day | Tenbin, s | processor, s | MB |", "|---:|---:|---:|---:|"]
+        rows = [
+            f"| {size:,} | {ours.seconds:.2f} | {ours.cpu_s:.2f} | {ours.peak_mb:,} |"
+            for _, size, ours, _ in mine
+        ]
     else:
         head = [
-            f"| {series} | Tenbin, s | the query, s | ratio | Tenbin, MB | the query, MB |",
-            "|---:|---:|---:|---:|---:|---:|",
+            f"| {series} | Tenbin, s | the query, s | ratio | of processor time | Tenbin, MB | its MB |",
+            "|---:|---:|---:|---:|---:|---:|---:|",
         ]
         rows = [
-            f"| {point.size:,} | {point.seconds:.2f} | {point.peer_seconds:.2f} "
-            f"| {point.seconds / point.peer_seconds:.2f} | {point.peak_mb:,} | {point.peer_peak_mb:,} |"
-            for point in mine
-            if point.peer_seconds is not None
+            f"| {size:,} | {ours.seconds:.2f} | {peer.seconds:.2f} | {ours.seconds / peer.seconds:.2f} "
+            f"| {ours.cpu_s / peer.cpu_s:.2f} | {ours.peak_mb:,} | {peer.peak_mb:,} |"
+            for _, size, ours, peer in mine
+            if peer is not None
         ]
     return "\n".join([f"## {_TITLES[series]}", "", *head, *rows, ""])
 
@@ -107,8 +120,8 @@ def plot(points: Sequence[Point]) -> str:
 
 def _panel(points: Sequence[Point], series: str, left: int) -> Iterator[str]:
     lines = {
-        "tenbin": [(point.size, point.seconds) for point in points],
-        "the query": [(p.size, p.peer_seconds) for p in points if p.peer_seconds is not None],
+        "tenbin": [(point.size, point.ours.seconds) for point in points],
+        "the query": [(point.size, point.peer.seconds) for point in points if point.peer is not None],
     }
     shown = [pair for pairs in lines.values() for pair in pairs]
     width, bottom = _PANEL - 50, _HEIGHT - _FOOT
