@@ -136,16 +136,53 @@ class Lake:
         declared = _declared(table)
         values = _partition_values(declared, partition)
         with self._write(con, declared, sql, params, values) as new:
-            strangers = sorted(
-                str(file.partition) for file in new if values is not None and file.partition not in values
+            return self._replace(con, declared, new, values)
+
+    def scratch(self, con: duckdb.DuckDBPyConnection) -> Path:
+        """A new name in the session's scratch folder, on the lake's disk; gone with the session."""
+        spill: str = con.execute("SELECT current_setting($1)", [_TEMP]).fetchall()[0][0]
+        return Path(spill).parent / uuid.uuid4().hex
+
+    def overwrite_files(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: str,
+        new: Sequence[NewFile],
+        *,
+        partition: Mapping[str, PartitionValue | Sequence[PartitionValue]],
+    ) -> Written:
+        """Replace partitions by Parquet files that another engine wrote, in one commit.
+
+        Args:
+            con: a session of `connect`.
+            table: its name.
+            new: files below a folder of `scratch`, each of one partition, with all columns of `columns`, rows
+                in the table's order.
+            partition: as for `overwrite`.
+
+        Raises:
+            LakeError: unknown table, files outside the partition, a full disk.
+        """
+        declared = _declared(table)
+        return self._replace(con, declared, new, _partition_values(declared, partition))
+
+    def _replace(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        table: Table,
+        new: Sequence[NewFile],
+        values: Sequence[str] | None,
+    ) -> Written:
+        strangers = sorted(
+            str(file.partition) for file in new if values is not None and file.partition not in values
+        )
+        if strangers:
+            raise LakeError(
+                f'table "{table.name}": rows of {table.partition} "{strangers[0]}" were given for the '
+                f"replacement of {', '.join(values or ())}; select the rows of those alone"
             )
-            if strangers:
-                raise LakeError(
-                    f'table "{table}": rows of {declared.partition} "{strangers[0]}" were given for the '
-                    f"replacement of {', '.join(values or ())}; select the rows of those alone"
-                )
-            written = delta.replace(self.root, declared, new, uuid.uuid4().hex, values)
-        self.snapshot(con, table)
+        written = delta.replace(self.root, table, new, uuid.uuid4().hex, values)
+        self.snapshot(con, table.name)
         return written
 
     def add_columns(self, con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str]) -> None:
@@ -188,9 +225,7 @@ class Lake:
         values: Sequence[str] | None = None,
     ) -> Iterator[list[NewFile]]:
         """Write the rows of `sql` to scratch, a file per partition; `values` are those that are meant."""
-        spill: str = con.execute("SELECT current_setting($1)", [_TEMP]).fetchall()[0][0]
-        folder = Path(spill).parent / uuid.uuid4().hex
-        columns = self.columns(table.name)
+        folder, columns = self.scratch(con), self.columns(table.name)
         if table.partition is None or (values is not None and len(values) == 1):
             rows = _typed(con, table, sql, params, columns)
             yield _write_whole(con, table, rows, folder / "all.parquet", params)

@@ -71,6 +71,8 @@ def _workspace(workspace: Workspace) -> Iterator[Finding]:
             yield Finding(name=name, health=Health.OK, message=said)
         for message in wrong[name]:
             yield Finding(name=name, health=Health.WRONG, message=message)
+    if workspace.config.workspace.engine == "spark":
+        yield _try("Spark", lambda: _spark(workspace))
     yield _try("landing files", lambda: f"{sum(1 for _ in landing_files(workspace))} found")
     for name, path in (
         ("landing", workspace.landing),
@@ -79,6 +81,14 @@ def _workspace(workspace: Workspace) -> Iterator[Finding]:
     ):
         yield _writable(name, path)
     yield _disk(workspace.root)
+
+
+def _spark(workspace: Workspace) -> str:
+    """What the Spark engine would run on; the cluster itself is not asked."""
+    from metrics.engines.session import find_java, refuse_settings, require_pyspark
+
+    refuse_settings(workspace)
+    return f"PySpark {require_pyspark()} on {find_java()}, master {workspace.config.spark.master}"
 
 
 def _try(name: str, look: Callable[[], str]) -> Finding:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 SourceKind = Literal["events", "exposures", "assignments", "units", "moments"]
-Engine = Literal["duckdb"]
+Engine = Literal["duckdb", "spark"]
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,10 +84,18 @@ class Alerts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook: str | None = None  # an address that takes JSON by POST
 
 
+class SparkTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The `[spark]` table, read when `engine = "spark"`."""
+
+    master: str = "local[*]"
+    conf: dict[str, str | int | float | bool] = {}  # Spark's own settings
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A whole `tenbin.toml`."""
 
     workspace: WorkspaceTable
+    spark: SparkTable = SparkTable()
     sources: dict[str, Source] = {}
     exclude: tuple[ExclusionRule, ...] = ()
     alerts: Alerts = Alerts()

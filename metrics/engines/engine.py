@@ -281,7 +281,7 @@ class Engine:
     def _on(self, con: Connection) -> Runner:
         """What runs the statements beside a connection; kept, with its tables, as long as it is the same."""
         if self._runner is None or self._runner[0] is not con:
-            self._runner = (con, DuckDBRunner(con, self._lake))
+            self._runner = (con, self._open(con))
         return self._runner[1]
 
     def _overwrite_days(
@@ -293,6 +293,17 @@ class Engine:
             chosen: Parameters = {"days": days, "first": days[0], "last": days[-1]}
             rows += runner.overwrite(table, made, chosen, partition={"occurred_on": days})
         return rows
+
+    def _open(self, con: Connection) -> Runner:
+        if self.workspace.config.workspace.engine == "duckdb" or self._lake is None:
+            return DuckDBRunner(con, self._lake)
+        # Imported here: the package is optional, and takes its time.
+        from metrics.engines.session import spark_session
+
+        session = spark_session(self.workspace)
+        from metrics.engines.spark import SparkRunner
+
+        return SparkRunner(session, con, self._lake)
 
     def _stale_days(self, con: Connection, until: dt.date | None) -> list[tuple[Any, ...]]:
         """The days of `unit_days` that must be made again, with the number of their events."""

@@ -1,7 +1,7 @@
 """What an engine asks of whatever runs its statements: four verbs over the lake's tables."""
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from sqlglot import exp
@@ -25,6 +25,7 @@ class Statement:
     def __init__(self, tree: exp.Expr) -> None:
         self.tree = tree
         self._texts: dict[Dialect, str] = {}
+        self._parts: dict[Dialect, list[tuple[str, str]]] = {}
 
     def text(self, dialect: Dialect) -> str:
         """The statement as an engine reads it, with places for its parameters.
@@ -35,6 +36,33 @@ class Statement:
         if dialect not in self._texts:
             self._texts[dialect] = render(self.tree, dialect)
         return self._texts[dialect]
+
+    def parts(self, dialect: Dialect) -> list[tuple[str, str]]:
+        """The same for a runner without MATERIALIZED: the queries to keep first, by name, and the last one.
+
+        The last one's name is empty. Each may read those before it.
+        """
+        if dialect not in self._parts:
+            self._parts[dialect] = [(name, render(part, dialect)) for name, part in _parts(self.tree)]
+        return self._parts[dialect]
+
+
+def _parts(tree: exp.Expr) -> Iterator[tuple[str, exp.Expr]]:
+    tree = tree.copy()
+    with_ = tree.args.get("with_")
+    passed: list[exp.CTE] = []
+    for cte in list(with_.expressions) if with_ is not None else ():
+        if cte.args.get("materialized"):
+            query = cte.this.copy()
+            for before in passed:
+                query = query.with_(before.alias, as_=before.this.copy(), copy=False)
+            yield cte.alias, query
+            cte.pop()
+        else:
+            passed.append(cte)
+    if with_ is not None and not with_.expressions:
+        with_.pop()
+    yield "", tree
 
 
 class Runner(Protocol):

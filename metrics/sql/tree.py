@@ -3,12 +3,13 @@
 Statements are written as DuckDB text with `$name` in the places that change; a place is filled with a tree
 (a literal, a quoted column, a condition), never with text. What is left of them at the end is bound. A
 finished statement may only call functions of `ALLOWED`, because sqlglot translates what it knows and passes
-through what it does not; each of these is the same in every engine, or has its translation here.
+through what it does not; each of these is the same in every engine, or has its translation in
+`metrics.sql.spark`.
 """
 
 import datetime as dt
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Literal, cast
 
@@ -16,13 +17,15 @@ import sqlglot
 from sqlglot import exp
 
 from metrics.model import MetricsError
+from metrics.sql.spark import in_spark
 
 Dialect = Literal["duckdb", "spark"]
 Value = str | int | float | bool | Decimal | dt.date | dt.datetime
 
-# Ours in DuckDB's words, with the path as a JSON pointer; `_translate` says them for other engines.
+# Ours in DuckDB's words, with the path as a JSON pointer; `metrics.sql.spark` says them for Spark.
 JSON_TEXT = "JSON_EXTRACT_STRING"
 JSON_KIND = "JSON_TYPE"
+JSON_LABEL = "JSON_LABEL"  # JSON_TEXT that is shown or grouped by, whatever its kind
 QUANTILE = "QUANTILE_DISC"
 JSON_OBJECT = "JSON_OBJECT"
 MICROSECONDS = "EPOCH_US"
@@ -54,6 +57,7 @@ ALLOWED = frozenset(
             "ARRAY_CONTAINS",
             JSON_TEXT,
             JSON_KIND,
+            JSON_LABEL,
             JSON_OBJECT,
             MICROSECONDS,
         ),
@@ -81,7 +85,7 @@ def column(name: str, table: str | None = None) -> exp.Column:
 
 
 def function(name: str, *args: exp.Expr) -> exp.Expr:
-    """A call of one of the functions that `_translate` knows."""
+    """A call of one of the functions that `metrics.sql.spark` knows."""
     return exp.Anonymous(this=name, expressions=list(args))
 
 
@@ -144,9 +148,14 @@ def render(tree: exp.Expr, dialect: Dialect = "duckdb", *, pretty: bool = True) 
         MetricsError: it calls a function that is not on the allowed list (a defect of the compiler).
     """
     check(tree)
-    if dialect == "spark":
-        tree = tree.copy().transform(_translate, copy=False)
+    tree = in_spark(tree) if dialect == "spark" else tree.transform(_label_as_text)
     return tree.sql(dialect=dialect, pretty=pretty, identify=True)
+
+
+def _label_as_text(node: exp.Expr) -> exp.Expr:
+    if isinstance(node, exp.Anonymous) and node.name == JSON_LABEL:
+        return function(JSON_TEXT, *node.expressions)
+    return node
 
 
 def check(tree: exp.Expr) -> None:
@@ -172,60 +181,3 @@ def _parsed(template: str) -> exp.Expr:
 def _parsed_expression(template: str) -> exp.Expr:
     select = _parsed(f"SELECT {template}")
     return cast("exp.Expr", select.expressions[0])
-
-
-def _translate(node: exp.Expr) -> exp.Expr:
-    """Spark's words for what sqlglot does not translate, or translates into something inexact."""
-    if isinstance(node, exp.DataType) and node.this == exp.DType.INT128:
-        return exp.DataType.build("DECIMAL(38, 0)")
-    if (digits := _hexadecimal(node)) is not None:
-        # Spark casts no '0x…'; 8 digits fit into a BIGINT.
-        number = _call("CONV", digits.transform(_translate), literal(16), literal(10))
-        return exp.cast(number, "BIGINT")
-    if not isinstance(node, exp.Anonymous):
-        return node
-    args = [argument.transform(_translate) for argument in node.expressions]
-    spark = _SPARK.get(node.name.upper())
-    return node if spark is None else spark(args)
-
-
-def _hexadecimal(node: exp.Expr) -> exp.Expr | None:
-    """The digits of `CAST('0x' || digits AS UBIGINT)`, as `assignments.sql` writes a shard."""
-    if isinstance(node, exp.Cast) and isinstance(node.this, exp.DPipe):
-        prefix, digits = node.this.this, node.this.expression
-        if isinstance(prefix, exp.Literal) and prefix.name == "0x":
-            return cast("exp.Expr", digits)
-    return None
-
-
-def _call(name: str, *args: exp.Expr) -> exp.Expr:
-    return exp.Anonymous(this=name, expressions=list(args))
-
-
-def _exact_quantile(args: list[exp.Expr]) -> exp.Expr:
-    # sqlglot's own translation is PERCENTILE_APPROX, which is not exact.
-    order = exp.Order(expressions=[exp.Ordered(this=args[0], nulls_first=False)])
-    return exp.WithinGroup(this=_call("PERCENTILE_DISC", args[1]), expression=order)
-
-
-def _kind(args: list[exp.Expr]) -> exp.Expr:
-    parsed = _call("PARSE_JSON", args[0])
-    found = _call("TRY_VARIANT_GET", parsed, _json_path(args[1]), exp.Literal.string("variant"))
-    return _call("SCHEMA_OF_VARIANT", found)
-
-
-def _json_path(argument: exp.Expr) -> exp.Expr:
-    keys = [key.replace("~1", "/").replace("~0", "~") for key in argument.name.split("/")[1:]]
-    escaped = (key.replace("\\", "\\\\").replace("'", "\\'") for key in keys)
-    return exp.Literal.string("$" + "".join(f"['{key}']" for key in escaped))
-
-
-_SPARK: dict[str, Callable[[list[exp.Expr]], exp.Expr]] = {
-    JSON_TEXT: lambda args: _call("GET_JSON_OBJECT", args[0], _json_path(args[1])),
-    JSON_KIND: _kind,
-    JSON_OBJECT: lambda args: _call("TO_JSON", _call("NAMED_STRUCT", *args)),
-    MICROSECONDS: lambda args: _call("UNIX_MICROS", *args),
-    CHECKSUM: lambda args: _call("XXHASH64", *args),
-    ZONED: lambda args: _call("TO_UTC_TIMESTAMP", args[1], args[0]),
-    QUANTILE: _exact_quantile,
-}

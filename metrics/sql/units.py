@@ -26,8 +26,8 @@ from metrics.sql.partials import MICRO, matches, value_of, values_of_events
 from metrics.sql.phases import moved_on
 from metrics.sql.plan import UTC, MetricColumns, Slot, UnitColumn, UnitPlan, UnitTerm, days_of
 from metrics.sql.tree import (
+    JSON_LABEL,
     JSON_OBJECT,
-    JSON_TEXT,
     MICROSECONDS,
     ZONED,
     alias,
@@ -80,7 +80,7 @@ def enrolled(plan: UnitPlan) -> exp.Select:
         query = query.select(*_before_columns(plan, before_s), copy=False)
     for number, dimension in enumerate(plan.segments):
         if dimension in experiment.segments.from_exposure:
-            value = function(JSON_TEXT, column("attributes", "f"), pointer([dimension]))
+            value = function(JSON_LABEL, column("attributes", "f"), pointer([dimension]))
         else:
             joined = f"attribute_{number}"
             query = query.with_(joined, as_=attribute_at_exposure(experiment, dimension), copy=False)

@@ -17,7 +17,7 @@ from stats.plan import Settings
 from stats.reasons import REASONS
 from stats.results import Result, Status, Verdict
 from tests.support import ROOT
-from workspace.config import ExclusionRule, Source, WorkspaceTable
+from workspace.config import ExclusionRule, Source, SparkTable, WorkspaceTable
 
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 PAGES = [
@@ -75,6 +75,7 @@ def test_every_metric_kind_is_documented():
         ("workspace.md", Source),
         ("workspace.md", WorkspaceTable),
         ("workspace.md", ExclusionRule),
+        ("workspace.md", SparkTable),
     ],
 )
 def test_every_key_of_every_file_is_documented(page: str, struct: type):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
+from metrics.engines import session
 from tenbin import doctor
 from tenbin.cli import app
 from tenbin.doctor import Finding, Health, examine
@@ -152,3 +153,19 @@ def test_a_browser_is_only_a_note(monkeypatch):
 def test_a_stated_browser_that_is_none_is_wrong(monkeypatch, tmp_path):
     monkeypatch.setenv("CHROMIUM_PATH", str(tmp_path / "chrome"))
     assert found(examine(), "browser").health is Health.WRONG
+
+
+def test_what_spark_would_run_on_is_looked_at_where_it_is_chosen(shop, monkeypatch):
+    assert all(finding.name != "Spark" for finding in examine(shop))
+    toml = shop / "tenbin.toml"
+    text = toml.read_text(encoding="utf-8").replace("[workspace]", '[workspace]\nengine = "spark"', 1)
+    toml.write_text(text + '\n[spark]\nmaster = "local[3]"\n', encoding="utf-8")
+    monkeypatch.setattr(session, "find_java", lambda: Path("/jdk"))
+    finding = found(examine(shop), "Spark")
+    assert finding.health is Health.OK
+    assert finding.message.endswith("on /jdk, master local[3]")
+    toml.write_text(
+        toml.read_text(encoding="utf-8") + '[spark.conf]\n"spark.sql.ansi.enabled" = false\n',
+        encoding="utf-8",
+    )
+    assert found(examine(shop), "Spark").health is Health.WRONG
