@@ -41,7 +41,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="benchmarks scale", description=__doc__)
     parser.add_argument("--events", type=int, default=10_000_000, help="on the experiments' 28 days")
     parser.add_argument("--units", type=int, default=None, help="a tenth of the events if absent")
-    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="of DuckDB, for both")
     parser.add_argument("--memory-limit", default="2GB", help="of DuckDB, for both")
     parser.add_argument(
