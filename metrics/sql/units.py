@@ -370,7 +370,8 @@ def attribute_at_exposure(
         unit_type=experiment.unit_type,
         dimension=dimension,
     )
-    return build("SELECT unit_key, value FROM ranked WHERE place = 1").with_("ranked", as_=ranked)
+    # No WITH: for Spark inner ones are brought to the top, where every name may be there once.
+    return build("SELECT unit_key, value WHERE place = 1").from_(ranked.subquery("ranked"))
 
 
 def _interior(plan: UnitPlan, *, by_day: bool) -> exp.Select:

@@ -167,3 +167,11 @@ def test_the_sql_of_a_metric_for_people_runs_and_gives_its_sums(bench, experimen
     assert "'$purchase'" in general
     for place in ("$experiment", "$environment", "$unit_type", "$as_of"):
         assert place in general
+
+
+def test_tables_within_a_statement_have_names_of_their_own_in_spark(experiment_of):
+    """Inner ones are brought to the top there."""
+    plan = plan_units(experiment_of("checkout", from_units=["国", "gender"]), METRICS, "UTC")
+    parsed = sqlglot.parse_one(render(units.enrolled(plan), "spark"), read="spark")
+    names = [table.alias for table in parsed.find_all(sqlglot.exp.CTE)]
+    assert len(set(names)) == len(names) == 2

@@ -1,5 +1,8 @@
 WITH "attribute_1" AS (
-  WITH "ranked" AS (
+  SELECT
+    "unit_key",
+    "value"
+  FROM (
     SELECT
       "f"."unit_key",
       "a"."value",
@@ -18,11 +21,7 @@ WITH "attribute_1" AS (
       AND (
         "a"."valid_from" IS NULL OR "a"."valid_from" <= "f"."exposed_at"
       )
-  )
-  SELECT
-    "unit_key",
-    "value"
-  FROM "ranked"
+  ) AS "ranked"
   WHERE
     "place" = 1
 )

@@ -60,7 +60,10 @@ WITH "first_seen" AS (
   WHERE
     "s"."place" = 1
 ), "unit_0" AS (
-  WITH "ranked" AS (
+  SELECT
+    "unit_key",
+    "value"
+  FROM (
     SELECT
       "f"."unit_key",
       "a"."value",
@@ -79,11 +82,7 @@ WITH "first_seen" AS (
       AND (
         "a"."valid_from" IS NULL OR "a"."valid_from" <= "f"."exposed_at"
       )
-  )
-  SELECT
-    "unit_key",
-    "value"
-  FROM "ranked"
+  ) AS "ranked"
   WHERE
     "place" = 1
 ), "busy_1" AS (
