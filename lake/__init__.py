@@ -4,6 +4,8 @@ tables      what lies in the lake           delta, lake   commits, snapshots, se
 sources     tenbin.toml → files             readers       files → typed rows, with reasons for the bad ones
 manifest    which files, in which batch     batch         one batch: keys, winners, rows, each one commit
 ingest      all new files, and a report     warehouse     what people open
+erasure     units, out of all of it         suppression   who stays out
+vacuum      what no reader needs any more
 """
 
 from lake.errors import LakeError

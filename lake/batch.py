@@ -26,6 +26,7 @@ from lake.manifest import APP, Planned, record_counts, record_plan
 from lake.memory import parts_to_order, rows_per_group, threads
 from lake.readers import ReadFile, make_stage, stage
 from lake.sql import file_literal, identifier
+from lake.suppression import load_suppression
 from lake.tables import TABLES, Table
 
 # The columns that may hold long texts.
@@ -58,7 +59,8 @@ class Batch:
     def duplicates(self) -> dict[int, int]:
         """Number of the file → good rows that are in the lake already, or lost to a row of the batch."""
         return {
-            file.number: file.rows - file.quarantined - self.kept.get(file.number, 0) for file in self.read
+            file.number: file.rows - file.quarantined - file.suppressed - self.kept.get(file.number, 0)
+            for file in self.read
         }
 
 
@@ -102,7 +104,7 @@ def _readable_failures(lake: Lake, plan: Planned) -> Iterator[None]:
 
 def _stage(batch: Batch, progress: Progress | None) -> None:
     """Read every file of the batch into staging tables."""
-    con = batch.con
+    con, suppression = batch.con, load_suppression(batch.lake)
     make_stage(con)
     total, done = sum(file.bytes for file in batch.plan.files), 0
     for number, planned in enumerate(batch.plan.files):
@@ -110,7 +112,7 @@ def _stage(batch: Batch, progress: Progress | None) -> None:
             progress("reading", done, total)
         folder = batch.folder / "reading"
         folder.mkdir()
-        batch.read.append(stage(con, planned.file, number, folder))
+        batch.read.append(stage(con, planned.file, number, folder, suppression))
         shutil.rmtree(folder)
         planned.check_unchanged()
         done += planned.bytes

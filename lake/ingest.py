@@ -32,6 +32,7 @@ class SourceCount(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     duplicates: int
     quarantined: int
+    suppressed: int = 0  # of erased units
 
 
 class IngestReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,12 +54,12 @@ class IngestReport(msgspec.Struct, frozen=True, kw_only=True):
     def markdown(self) -> str:
         """The counts as a Markdown table."""
         lines = [
-            "| source | kind | files | rows | accepted | duplicates | quarantined |",
-            "|---|---|---:|---:|---:|---:|---:|",
+            "| source | kind | files | rows | accepted | duplicates | quarantined | suppressed |",
+            "|---|---|---:|---:|---:|---:|---:|---:|",
         ]
         lines += [
             f"| {s.source.replace('|', chr(92) + '|')} | {s.kind} | {s.files} | {s.rows} | {s.accepted} "
-            f"| {s.duplicates} | {s.quarantined} |"
+            f"| {s.duplicates} | {s.quarantined} | {s.suppressed} |"
             for s in self.sources
         ]
         return "\n".join(lines if self.sources else ["Nothing new."])
@@ -88,14 +89,14 @@ def ingest(workspace: Workspace, progress: Progress | None = None) -> IngestRepo
 
 
 def _report(batches: Sequence[Batch]) -> IngestReport:
-    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    counts: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0, 0])
     days: dict[str, set[dt.date]] = defaultdict(set)
     warnings = []
     for batch in batches:
         for planned, read in zip(batch.plan.files, batch.read, strict=True):
             entry = counts[planned.file.source, planned.file.kind]
             duplicates = batch.duplicates[read.number]
-            for index, value in enumerate((1, read.rows, duplicates, read.quarantined)):
+            for index, value in enumerate((1, read.rows, duplicates, read.quarantined, read.suppressed)):
                 entry[index] += value
             if read.rows and read.quarantined == read.rows:
                 warnings.append(
@@ -111,11 +112,12 @@ def _report(batches: Sequence[Batch]) -> IngestReport:
                 kind=kind,
                 files=files,
                 rows=rows,
-                accepted=rows - duplicates - quarantined,
+                accepted=rows - duplicates - quarantined - suppressed,
                 duplicates=duplicates,
                 quarantined=quarantined,
+                suppressed=suppressed,
             )
-            for (source, kind), (files, rows, duplicates, quarantined) in sorted(counts.items())
+            for (source, kind), (files, rows, duplicates, quarantined, suppressed) in sorted(counts.items())
         ),
         days={kind: tuple(sorted(touched)) for kind, touched in sorted(days.items()) if touched},
         batches=tuple(batch.plan.batch for batch in batches),

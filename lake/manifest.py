@@ -82,8 +82,8 @@ def plans(
         LakeError: a file that was ingested has gone half-way, has other content now, or its source another
             definition.
     """
-    if (unfinished := _unfinished(_known(lake), found)) is not None:
-        yield unfinished
+    if (begun := unfinished(lake, found)) is not None:
+        yield begun
     entries = _known(lake)
     batch = max((entry.batch for entry in entries), default=0)
     seen = {(entry.source, entry.kind, entry.file_hash) for entry in entries}
@@ -121,7 +121,7 @@ def record_counts(
 ) -> None:
     """Commit the counts in place of the plan: the batch is finished."""
     snapshot = delta.load(lake.root, _TABLE)
-    counts = [(item.rows, item.quarantined, duplicates[item.number]) for item in read]
+    counts = [(item.rows, item.quarantined, duplicates[item.number], item.suppressed) for item in read]
     new = _write(lake, plan, folder / "counts.parquet", counts)
     gone = [file for file in delta.files(snapshot) if file.path.startswith(f"b{plan.batch:08d}-")]
     actions: list[delta.Action] = [
@@ -131,7 +131,13 @@ def record_counts(
     delta.commit(lake.root, _TABLE, snapshot, actions, app=(APP, plan.batch))
 
 
-def _unfinished(entries: Sequence[_Known], found: Sequence[SourceFile]) -> Planned | None:
+def unfinished(lake: Lake, found: Sequence[SourceFile]) -> Planned | None:
+    """The batch that was planned and not finished, if there is one.
+
+    Raises:
+        LakeError: one of its files has gone or changed.
+    """
+    entries = _known(lake)
     begun = [entry for entry in entries if entry.rows is None]
     if not begun:
         return None
@@ -187,11 +193,11 @@ def _noted(planned: PlannedFile, seen: set[tuple[str, str, str]]) -> PlannedFile
 
 
 def _write(
-    lake: Lake, plan: Planned, target: Path, counts: Sequence[tuple[int, int, int]] | None
+    lake: Lake, plan: Planned, target: Path, counts: Sequence[tuple[int, int, int, int]] | None
 ) -> delta.NewFile:
     files = plan.files
-    rows, quarantined, duplicates = (
-        zip(*counts, strict=True) if counts is not None else ([None] * len(files),) * 3
+    rows, quarantined, duplicates, suppressed = (
+        zip(*counts, strict=True) if counts is not None else ([None] * len(files),) * 4
     )
     columns = {
         "sources": [file.file.source for file in files],
@@ -204,6 +210,7 @@ def _write(
         "rows": list(rows),
         "quarantined": list(quarantined),
         "duplicates": list(duplicates),
+        "suppressed": list(suppressed),
     }
     with duckdb.connect(":memory:") as con:
         new = delta.write_parquet(
@@ -212,7 +219,8 @@ def _write(
             "unnest($paths) AS path, unnest($hashes) AS file_hash, unnest($bytes)::BIGINT AS bytes, "
             "unnest($modified)::BIGINT AS modified_ns, unnest($definitions) AS definition, "
             "unnest($rows)::BIGINT AS rows, unnest($quarantined)::BIGINT AS quarantined, "
-            "unnest($duplicates)::BIGINT AS duplicates",
+            "unnest($duplicates)::BIGINT AS duplicates, unnest($suppressed)::BIGINT AS suppressed, "
+            "NULL::VARCHAR AS replaced_by",
             target,
             params={"batch": plan.batch, **columns},
         )

@@ -15,8 +15,10 @@ from lake.errors import LakeError, meaning
 from lake.expressions import STAGED, record_select
 from lake.sources import LANDING, SourceFile
 from lake.sql import file_literal, identifier, literal
+from lake.suppression import Suppression, mark_suppressed
 from workspace import suggest
 
+SUPPRESSED = "the unit was erased"
 _PAGE = 20_000
 
 # Rows that are bad, as (row, reason) in their order → where they are, as (line, reason, raw text).
@@ -32,6 +34,7 @@ class ReadFile:
     start: int  # staging row before its first one
     rows: int  # records in it, good and bad
     quarantined: int
+    suppressed: int  # of erased units
 
 
 def make_stage(con: duckdb.DuckDBPyConnection) -> None:
@@ -43,7 +46,19 @@ def make_stage(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("CREATE TABLE stage_quarantine (file_no INTEGER, line BIGINT, reason VARCHAR, raw VARCHAR)")
 
 
-def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> ReadFile:
+def drop_stage(con: duckdb.DuckDBPyConnection) -> None:
+    """Take the staging tables away again."""
+    for name in (*STAGED, "aggregates", "quarantine"):
+        con.execute(f"DROP TABLE stage_{name}")
+
+
+def stage(
+    con: duckdb.DuckDBPyConnection,
+    file: SourceFile,
+    number: int,
+    scratch: Path,
+    suppression: Suppression | None = None,
+) -> ReadFile:
     """Append the rows of one file to its kind's staging table, in the order of the file.
 
     Args:
@@ -51,6 +66,7 @@ def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch
         file: to be read.
         number: of the file within the batch.
         scratch: an empty folder for what is needed meanwhile.
+        suppression: erased units, whose rows get the reason `SUPPRESSED` and do not go to quarantine.
 
     Raises:
         LakeError: the file can't be read, or lacks a column that its source names.
@@ -66,10 +82,14 @@ def stage(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch
     if file.kind == "moments":
         aggregates.read_stated(con, file.mapping, start)
     rows = _count(con, f"SELECT count(*) FROM stage_{file.kind}") - start
-    bad = _count(con, f"SELECT count(reason) FROM stage_{file.kind} WHERE rowid >= $1", start)
+    suppressed = 0
+    if suppression is not None:
+        suppressed = mark_suppressed(con, file.kind, start, suppression, SUPPRESSED)
+    bad = _count(con, f"SELECT count(reason) FROM stage_{file.kind} WHERE rowid >= $1", start) - suppressed
     if bad:
-        _quarantine(con, number, locate(_bad_rows(con, file.kind, start)))
-    return ReadFile(number, start, rows, bad)
+        hidden = _quarantine(con, number, locate(_bad_rows(con, file.kind, start)), suppression)
+        bad, suppressed = bad - hidden, suppressed + hidden
+    return ReadFile(number, start, rows, bad, suppressed)
 
 
 def _ndjson(con: duckdb.DuckDBPyConnection, file: SourceFile, number: int, scratch: Path) -> Locate:
@@ -173,7 +193,7 @@ def _bad_rows(con: duckdb.DuckDBPyConnection, kind: str, start: int) -> Iterator
     """(row number in the file, reason), ascending; a page at a time, however many they are."""
     last = start - 1
     while page := con.execute(
-        f"SELECT rowid, reason FROM stage_{kind} WHERE rowid > $last AND reason IS NOT NULL "
+        f"SELECT rowid, reason FROM stage_{kind} WHERE rowid > $last AND reason <> '{SUPPRESSED}' "
         f"ORDER BY rowid LIMIT {_PAGE}",
         {"last": last},
     ).fetchall():
@@ -191,13 +211,22 @@ def _locate_parquet(con: duckdb.DuckDBPyConnection, relation: str, bad: Iterator
         yield from ((row, page[row], raw) for row, raw in raws)
 
 
-def _quarantine(con: duckdb.DuckDBPyConnection, number: int, found: Located) -> None:
+def _quarantine(
+    con: duckdb.DuckDBPyConnection, number: int, found: Located, suppression: Suppression | None
+) -> int:
+    """Keep bad rows, but for those whose text names an erased unit; how many these are."""
+    hidden = 0
     while page := list(islice(found, _PAGE)):
-        lines, reasons, raws = map(list, zip(*page, strict=True))
+        kept = [row for row in page if suppression is None or not suppression.mentions(row[2])]
+        hidden += len(page) - len(kept)
+        if not kept:
+            continue
+        lines, reasons, raws = map(list, zip(*kept, strict=True))
         con.execute(
             "INSERT INTO stage_quarantine SELECT $number, unnest($lines), unnest($reasons), unnest($raws)",
             {"number": number, "lines": lines, "reasons": reasons, "raws": raws},
         )
+    return hidden
 
 
 def _check_header(file: SourceFile, header: Sequence[str]) -> None:

@@ -156,8 +156,19 @@ _DECLARED = (
             "rows": "BIGINT",  # null until the batch has been read through
             "quarantined": "BIGINT",
             "duplicates": "BIGINT",  # rows that lost to an equal id, here or already in the lake
+            "suppressed": "BIGINT",  # rows of erased units, which are stored nowhere
+            "replaced_by": "VARCHAR",  # hash of what an erasure left of the file; "": nothing
         },
         order=("source", "path"),
+    ),
+    _table(
+        "suppressed",
+        {
+            "unit_type": "VARCHAR",
+            "unit_hash": "VARCHAR",  # HMAC-SHA256 of type and id under the key of the workspace
+            "since": "TIMESTAMPTZ",
+        },
+        order=("unit_type", "unit_hash"),
     ),
     _table(
         "unit_days",

@@ -6,6 +6,7 @@ DuckDB reads files fast and says of a bad row neither line nor reason; those wit
 import csv
 import gzip
 import json
+import shutil
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ MAX_LINE_BYTES = 16_000_000  # of NDJSON
 MAX_CSV_BYTES = 2_000_000  # of a record, though it has several lines; DuckDB takes sixteen times that to read
 T = TypeVar("T")
 
+PACKED = (".gz", ".zst")
 _BOM = b"\xef\xbb\xbf"
 _CHUNK = 1 << 20
 # A crafted zstd file grows 30,000-fold, so it is unpacked in small bites.
@@ -33,6 +35,7 @@ class CsvRecord(NamedTuple):
     fields: list[str]
     problem: str | None  # why it is none
     raw: str
+    last: int  # line where it ends
 
 
 def plain(path: Path, name: str, scratch: Path) -> Path:
@@ -137,6 +140,56 @@ def locate_csv(
         yield record.line, record.problem or reason, record.raw
 
 
+def ndjson_lines(path: Path, rows: Sequence[int]) -> Iterator[int]:
+    """The lines of rows, which count from 1 and are the lines that are not blank; both ascending."""
+    for (line, _), _ in _pick(_ndjson_lines(path), ((row, "") for row in rows)):
+        yield line
+
+
+def csv_lines(path: Path, delimiter: str, width: int, rows: Sequence[int]) -> Iterator[int]:
+    """All lines of rows, which count from 1 after the header; both ascending."""
+    for record, _ in _pick(_csv_records(path, delimiter, width), ((row, "") for row in rows)):
+        yield from range(record.line, record.last + 1)
+
+
+def copy_without(path: Path, target: Path, lines: Iterator[int], *, newline: str) -> None:
+    r"""Copy a text byte by byte, without these lines (from 1, ascending).
+
+    Args:
+        path: the text.
+        target: the copy.
+        lines: to be left out.
+        newline: what ends a line, as `open` has it: "\n" alone, or "" for a carriage return too.
+    """
+    gone, line, is_begin = next(lines, None), 1, True
+    with (
+        path.open(encoding="utf-8", errors="surrogateescape", newline=newline) as text,
+        target.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out,
+    ):
+        while piece := text.readline(_CHUNK):
+            if is_begin and gone is not None and gone < line:
+                gone = next(lines, None)
+            if line != gone:
+                out.write(piece)
+            is_begin = piece.endswith(("\n", "\r") if newline == "" else "\n")
+            line += is_begin
+
+
+def pack(path: Path, target: Path) -> None:
+    """Copy a file, compressed as the name of `target` says; equal content gives equal bytes."""
+    kind = target.suffix.lower()
+    if kind == ".gz":
+        with path.open("rb") as raw, target.open("wb") as out, gzip.GzipFile("", "wb", 6, out, 0) as packed:
+            shutil.copyfileobj(raw, packed, _CHUNK)
+    elif kind == ".zst":
+        from zstandard import ZstdCompressor
+
+        with path.open("rb") as raw, target.open("wb") as out:
+            ZstdCompressor(write_checksum=True).copy_stream(raw, out, size=path.stat().st_size)
+    else:
+        shutil.copyfile(path, target)
+
+
 def _pick(records: Iterator[T], wanted: Iterator[tuple[int, str]]) -> Iterator[tuple[T, str]]:
     """The records whose number (from 1) is wanted, each with its reason."""
     following = next(wanted, None)
@@ -230,7 +283,8 @@ def _csv_records(path: Path, delimiter: str, width: int) -> Iterator[CsvRecord]:
             if width == 1:
                 fields = fields or [""]  # of a single column, a blank line is an empty value
             if fields or problem:
-                yield CsvRecord(line, fields, problem or _csv_problem(fields, width), bounded(lines.kept))
+                said = problem or _csv_problem(fields, width)
+                yield CsvRecord(line, fields, said, bounded(lines.kept), lines.count)
 
 
 def _csv_problem(fields: Sequence[str], width: int) -> str | None:

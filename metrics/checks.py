@@ -277,7 +277,7 @@ def _sources(con: Connection) -> list[_Source]:
     found = con.execute(
         "SELECT source, kind, CAST(COALESCE(SUM(rows), 0) AS BIGINT), "
         "CAST(COALESCE(SUM(quarantined), 0) AS BIGINT), CAST(COALESCE(SUM(duplicates), 0) AS BIGINT) "
-        "FROM ingested GROUP BY source, kind ORDER BY kind, source"
+        "FROM ingested WHERE replaced_by IS NULL GROUP BY source, kind ORDER BY kind, source"
     ).fetchall()
     return [_Source(*row) for row in found]
 

@@ -81,9 +81,10 @@ def health_of(con: duckdb.DuckDBPyConnection, experiment: str) -> Health:
 
 
 def inputs(con: duckdb.DuckDBPyConnection) -> tuple[LandingInput, ...]:
-    """Every file that was ingested, with its rows and how many of them were quarantined."""
+    """Every file that was ingested and is there, with its rows and how many of them were quarantined."""
     rows = con.execute(
-        "SELECT source, path, file_hash, rows, quarantined FROM ingested ORDER BY source, path"
+        "SELECT source, path, file_hash, rows, quarantined FROM ingested WHERE replaced_by IS NULL "
+        "ORDER BY source, path"
     ).fetchall()
     return tuple(
         LandingInput(source=source, path=path, sha256=sha256, rows=count or 0, quarantined=quarantined or 0)

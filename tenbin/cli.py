@@ -532,6 +532,55 @@ def run(
 
 
 @app.command()
+def forget(
+    workspace: WorkspaceArgument,
+    units: Annotated[
+        list[str] | None, typer.Argument(metavar="UNIT", help="Ids of whom to forget.", show_default=False)
+    ] = None,
+    *,
+    file: Annotated[
+        Path | None, typer.Option("--file", metavar="FILE", help="More of them: a text, an id per line.")
+    ] = None,
+    unit_type: Annotated[str, typer.Option(metavar="TYPE", help="Which type the ids are of.")] = "user",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what there is.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    no_run: Annotated[
+        bool, typer.Option("--no-run", help="Leave results and pages to the next `tenbin run`.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Erase units from all that Tenbin holds of them.
+
+    From landing files, lake and warehouse, for good; the receipt names each store. Afterwards late copies of
+    their rows are not taken in. Exit code 1 says that something is left to do:
+    a file that is not Tenbin's own has them, or results could not be computed again.
+    """
+    from tenbin.forget import ForgetError, chosen_units, forget_units, look_for
+    from workspace import load_workspace
+
+    opened, chosen = load_workspace(workspace), chosen_units(units or (), file, unit_type)
+    console = None if json else _console(stderr=True)
+    if dry_run:
+        summary = look_for(opened, chosen, console=console)
+    else:
+        if not yes and (json or not sys.stdin.isatty()):
+            raise ForgetError("erasure can't be undone and nobody is there to be asked; say --yes")
+        if not yes:
+            found = look_for(opened, chosen, console=console)
+            question = f"Erase {len(chosen.ids):,} units with {found.receipt.rows:,} rows, for good?"
+            typer.confirm(question, abort=True, err=True)
+        summary = forget_units(opened, chosen, run=not no_run, console=console)
+    if json:
+        _print_json(summary)
+    else:
+        from tenbin.show import show_receipt
+
+        show_receipt(summary, _console())
+    if not summary.complete:
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
 def demo(
     directory: Annotated[
         Path, typer.Argument(metavar="DIRECTORY", help="Where to make it: not there yet, empty, or a demo.")

@@ -11,6 +11,7 @@ from tenbin.analyze.show import VERDICT_STYLES
 from tenbin.commands import DemoSummary
 from tenbin.definitions import Listed
 from tenbin.doctor import Finding, Health
+from tenbin.forget import ForgetSummary
 from tenbin.run import RunSummary
 
 _HEALTH = {Health.OK: "[green]ok[/]", Health.NOTE: "[yellow]note[/]", Health.WRONG: "[bold red]wrong[/]"}
@@ -98,6 +99,27 @@ def show_metrics(metrics: tuple[Listed, ...], console: Console) -> None:
         cells = (row.metric, row.kind, row.window or "open", row.direction, row.owner or "")
         table.add_row(*map(escape, cells), escape(", ".join(row.experiments)))
     console.print(table)
+
+
+def show_receipt(summary: ForgetSummary, console: Console) -> None:
+    """What an erasure removed, by store, and every place that it left as it is."""
+    receipt = summary.receipt
+    table = Table(box=None, pad_edge=False)
+    table.add_column("store", overflow="fold")
+    table.add_column("rows found" if receipt.dry_run else "rows removed", justify="right")
+    table.add_column("files", justify="right")
+    for store in receipt.stores:
+        table.add_row(escape(store.store), f"{store.rows:,}", f"{store.files:,}")
+    console.print(table)
+    if receipt.unreached:
+        console.print("\nLeft as they are:")
+    for place in receipt.unreached:
+        rows = "" if place.rows is None else f", {place.rows:,} rows"
+        console.print(f"- {place.place}{rows}: {place.why}", markup=False, soft_wrap=True)
+    if not receipt.dry_run and not summary.recomputed:
+        console.print(
+            f"\nResults and pages were not computed again: {summary.reason}", markup=False, soft_wrap=True
+        )
 
 
 def _verdict(verdict: str) -> str:

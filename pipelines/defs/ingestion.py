@@ -56,6 +56,7 @@ def _metadata(report: IngestReport, table: str, rows: int) -> dict[str, dg.Metad
             "accepted": sum(source.accepted for source in mine),
             "duplicates": sum(source.duplicates for source in mine),
             "quarantined": sum(source.quarantined for source in mine),
+            "suppressed": sum(source.suppressed for source in mine),
             "event days touched": ", ".join(map(str, days)) or "none",
             "this run, by source": dg.MetadataValue.md(report.markdown()),
         }
