@@ -40,12 +40,16 @@ def definitions_snapshot() -> dict[str, list[str]]:
     program = """
 import json, warnings
 warnings.simplefilter("ignore")
+import dagster as dg
 from pipelines.definitions import defs
 repository = defs().get_repository_def()
 graph = repository.asset_graph
 print(json.dumps({
     "assets": sorted(key.to_user_string() for key in graph.get_all_asset_keys()),
     "checks": sorted(f"{check.asset_key.to_user_string()}:{check.name}" for check in graph.asset_check_keys),
+    "parents of first_exposures": sorted(
+        key.to_user_string() for key in graph.get(dg.AssetKey("first_exposures")).parent_keys
+    ),
     "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
     "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
     "sensors": sorted(sensor.name for sensor in repository.sensor_defs),

@@ -54,7 +54,8 @@ def unit_values(
 
 
 @dg.asset(
-    deps=["exposures", "assignments", "unit_keys", "registry"],
+    # Rules that exclude units read events and attributes.
+    deps=["exposures", "assignments", "events", "unit_attributes", "unit_keys", "registry"],
     partitions_def=as_of_partitions,
     backfill_policy=ONE_RUN,
     retry_policy=RETRY,

@@ -33,6 +33,15 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "unit_metrics:exposure_before_outcome",
         ],
         "jobs": ["daily", "evidence", "ingest", "readouts"],
+        # Rules that exclude units read events and attributes.
+        "parents of first_exposures": [
+            "assignments",
+            "events",
+            "exposures",
+            "registry",
+            "unit_attributes",
+            "unit_keys",
+        ],
         "schedules": ["every_morning"],
         "sensors": ["failed_experiments", "failed_run", "new_landing_files", "readouts_after_evidence"],
     }
