@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lake import ingest as ingestion
+from tests.lake.erasure import erase
+from tests.lake.support import Shop
 from workspace import UserError, load_workspace
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -67,6 +69,12 @@ def ingest(root: Path, environment: dict[str, str] | None = None, wait_s: float 
     ingestion.BATCH_FILES = 3
     ingestion._WAIT_S = wait_s
     ingestion.ingest(load_workspace(root))
+
+
+def forget(root: Path, environment: dict[str, str] | None = None) -> None:
+    """Erase the units that `tests.lake.erasure` has everywhere."""
+    os.environ.update(environment or {})
+    erase(Shop(root))
 
 
 def _run(writer: Connection, target: Callable[..., None], *arguments: object) -> None:

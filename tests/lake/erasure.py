@@ -17,6 +17,7 @@ from tests.lake.support import Shop, event
 NOW = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
 GONE = ("user1", 'ぞう \\ "9"', "0f8fad5b-d9cb-469f-a165-70867728950e")
 STAY = ("user10", "user-user1", "ぞう", "0f8fad5b-d9cb-469f-a165-70867728950f", "u2")
+
 EVERYONE = (*GONE, *STAY)
 DERIVED = ("unit_days", "unit_values", "first_exposures", "unit_metrics")
 
