@@ -5,7 +5,7 @@ sources     tenbin.toml → files             readers       files → typed rows
 manifest    which files, in which batch     batch         one batch: keys, winners, rows, each one commit
 ingest      all new files, and a report     warehouse     what people open
 erasure     units, out of all of it         suppression   who stays out
-vacuum      what no reader needs any more
+maintenance what keeps it small             compaction, vacuum   small files, files nobody reads
 """
 
 from lake.errors import LakeError

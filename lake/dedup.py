@@ -17,6 +17,16 @@ IDENTITY = {
 }
 
 
+def late_duplicates(con: duckdb.DuckDBPyConnection, kind: str) -> int:
+    """Rows of the lake whose record is there already: those that came back after more than `dedup_days`."""
+    id_, name, _ = (identifier(column) for column in IDENTITY[kind])
+    found: int = con.execute(
+        f"SELECT count(*) - count(DISTINCT ({id_}, environment, unit_type, {name})) FROM {kind} "
+        f"WHERE hash({id_}) IN (SELECT hash({id_}) AS h FROM {kind} GROUP BY h HAVING count(*) > 1)"
+    ).fetchall()[0][0]
+    return found
+
+
 def find_losers(con: duckdb.DuckDBPyConnection, kind: str, *, batch: int, dedup_days: int) -> None:
     """Make the table losers_KIND of rows to leave out.
 

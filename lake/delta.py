@@ -177,7 +177,9 @@ def write_parquet(
     return NewFile(target, rows, partition)
 
 
-def place(folder: Path, table: Table, new: Sequence[NewFile], stem: str) -> list[AddAction]:
+def place(
+    folder: Path, table: Table, new: Sequence[NewFile], stem: str, *, data_change: bool = True
+) -> list[AddAction]:
     """Move files from scratch into the table's folder, where no reader sees them before the commit.
 
     Args:
@@ -185,15 +187,19 @@ def place(folder: Path, table: Table, new: Sequence[NewFile], stem: str) -> list
         table: its declaration.
         new: the files.
         stem: what their names begin with; never used before, so that nothing is ever overwritten.
+        data_change: whether their rows are news to those who follow the table.
     """
     with writing(folder):
-        actions = [_move(folder, table, file, f"{stem}-{number:04d}") for number, file in enumerate(new)]
+        actions = [
+            _move(folder, table, file, f"{stem}-{number:04d}", data_change=data_change)
+            for number, file in enumerate(new)
+        ]
         for moved_into in {(folder / action.path).parent for action in actions} | {folder}:
             sync(moved_into)
     return actions
 
 
-def _move(folder: Path, table: Table, file: NewFile, name: str) -> AddAction:
+def _move(folder: Path, table: Table, file: NewFile, name: str, *, data_change: bool) -> AddAction:
     relative = f"{_partition_folder(table, file.partition)}{name}.parquet"
     target = folder / relative
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -203,17 +209,17 @@ def _move(folder: Path, table: Table, file: NewFile, name: str) -> AddAction:
         size=target.stat().st_size,
         partition_values={table.partition: file.partition} if table.partition else {},
         modification_time=int(time.time() * 1000),
-        data_change=True,
+        data_change=data_change,
         # No minima and maxima: those of ids and texts would only swell the log.
         stats=json.dumps({"numRecords": file.rows}),
     )
 
 
-def removal(table: Table, file: DataFile) -> RemoveAction:
+def removal(table: Table, file: DataFile, *, data_change: bool = True) -> RemoveAction:
     """What takes a file out of the next version; the file itself stays for readers of older ones."""
     return RemoveAction(
         path=file.path,
-        data_change=True,
+        data_change=data_change,
         deletion_timestamp=int(time.time() * 1000),
         size=file.bytes,
         partition_values={table.partition: file.partition} if table.partition else {},

@@ -12,6 +12,7 @@ from pathlib import Path
 from lake.errors import LakeError, meaning
 
 _POLL_S = 0.1
+_WAIT_S = 3_600.0
 
 
 @contextmanager
@@ -38,6 +39,20 @@ def lock(path: Path, *, wait_s: float, purpose: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def exclusive(lake: Path) -> Iterator[None]:
+    """Neither ingestion nor analysis works on this lake meanwhile.
+
+    Raises:
+        LakeError: another process still does after an hour.
+    """
+    with (
+        lock(lake / ".ingest.lock", wait_s=_WAIT_S, purpose="ingesting into this workspace"),
+        lock(lake / ".evidence.lock", wait_s=_WAIT_S, purpose="computing in this workspace"),
+    ):
+        yield
 
 
 @contextmanager

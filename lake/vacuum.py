@@ -3,7 +3,7 @@
 Replaced files stay for a while, so that a notebook that was opened before goes on reading its snapshot.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,8 +14,12 @@ from lake.tables import Table
 _HOUR_S = 3_600
 
 
-def vacuum(lake: Lake, tables: Iterable[Table], *, retention_s: int) -> int:
+def vacuum(
+    lake: Lake, tables: Iterable[Table], *, retention_s: int, keep: Mapping[str, int] | None = None
+) -> int:
     """Delete what was replaced, or left by a kill, longer than `retention_s` ago; how many files.
+
+    The files of a version in `keep`, by table, stay whatever their age.
 
     Under the ingestion lock and the evidence lock: a file that is placed and not committed yet looks like an
     orphan.
@@ -23,17 +27,22 @@ def vacuum(lake: Lake, tables: Iterable[Table], *, retention_s: int) -> int:
     Raises:
         LakeError: a folder can't be written.
     """
-    return sum(_vacuum(lake, table, -(-retention_s // _HOUR_S)) for table in tables)
+    hours = -(-retention_s // _HOUR_S)
+    return sum(_vacuum(lake, table, hours, (keep or {}).get(table.name)) for table in tables)
 
 
-def _vacuum(lake: Lake, table: Table, hours: int) -> int:
+def _vacuum(lake: Lake, table: Table, hours: int, kept: int | None) -> int:
     if not delta.exists(lake.root, table):
         return 0
     folder = lake.root / table.name
     with delta.writing(folder):
         # The library tells; were it to delete too, it would add two versions to the table each time.
         named = delta.load(lake.root, table).vacuum(
-            hours, dry_run=True, enforce_retention_duration=False, full=True
+            hours,
+            dry_run=True,
+            enforce_retention_duration=False,
+            full=True,
+            keep_versions=None if kept is None else [kept],
         )
         gone = [path for path in (folder / unquote(name) for name in named) if path.exists()]
         for path in gone:

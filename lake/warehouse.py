@@ -94,6 +94,12 @@ def open_readonly(workspace: Workspace) -> duckdb.DuckDBPyConnection:
     return con
 
 
+def published_versions(workspace: Workspace) -> dict[str, int]:
+    """The version of every table of the lake that the published file reads."""
+    found = _published(workspace.warehouse) or {}
+    return {name: version for name, (version, _) in found.items() if version is not None}
+
+
 @dataclasses.dataclass(frozen=True)
 class _Content:
     """A table of the lake as the file has it."""

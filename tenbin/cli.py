@@ -581,6 +581,27 @@ def forget(
 
 
 @app.command()
+def maintain(workspace: WorkspaceArgument, *, json: JsonOption = False) -> None:
+    """Keep the lake small and fast; no row changes.
+
+    Small files are written together, what was replaced longer ago than `retention` is deleted, and records
+    that came again after more than `dedup_days` are counted. Dagster's schedule every_sunday does the same.
+    """
+    from lake.maintenance import maintain as maintain_lake
+    from workspace import load_workspace
+
+    report = maintain_lake(load_workspace(workspace))
+    if json:
+        _print_json(report)
+    else:
+        from tenbin.show import show_maintenance
+
+        show_maintenance(report, _console())
+    if any(report.late_duplicates.values()):
+        raise typer.Exit(FOUND_WRONG)
+
+
+@app.command()
 def demo(
     directory: Annotated[
         Path, typer.Argument(metavar="DIRECTORY", help="Where to make it: not there yet, empty, or a demo.")

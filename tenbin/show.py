@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lake.maintenance import MaintenanceReport
 from metrics.audit import Problem, Severity
 from tenbin.analyze.show import VERDICT_STYLES
 from tenbin.commands import DemoSummary
@@ -120,6 +121,21 @@ def show_receipt(summary: ForgetSummary, console: Console) -> None:
         console.print(
             f"\nResults and pages were not computed again: {summary.reason}", markup=False, soft_wrap=True
         )
+
+
+def show_maintenance(report: MaintenanceReport, console: Console) -> None:
+    """What was written together, what was deleted, and what came again."""
+    for table, files in report.compacted.items():
+        console.print(f"{table}: {files:,} small files written together", markup=False)
+    console.print(f"Deleted: {report.vacuumed:,} files that nobody reads any more")
+    for kind, rows in report.late_duplicates.items():
+        if rows:
+            console.print(
+                f"{kind}: {rows:,} rows came again later than `dedup_days` looks for them, and are counted; "
+                "raise workspace.dedup_days in tenbin.toml for rows to come",
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 def _verdict(verdict: str) -> str:

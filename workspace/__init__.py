@@ -57,6 +57,12 @@ class Workspace:
         return seconds(self.config.workspace.lateness, where=where, error=WorkspaceError)
 
     @property
+    def retention_s(self) -> int:
+        """How long replaced files of the lake stay, in seconds."""
+        where = f'{self.toml}: key "workspace.retention"'
+        return seconds(self.config.workspace.retention, where=where, error=WorkspaceError)
+
+    @property
     def toml(self) -> Path:
         return self.root / "tenbin.toml"
 
@@ -137,7 +143,7 @@ _REQUIRED: dict[SourceKind, tuple[str, ...]] = {
 
 def _check(workspace: Workspace) -> None:
     _check_zone(workspace.config.workspace.timezone, f"{workspace.toml}: workspace.timezone")
-    _ = workspace.lateness_s
+    _ = workspace.lateness_s, workspace.retention_s
     _check_rules(workspace)
     for name, source in workspace.config.sources.items():
         where = f"{workspace.toml}: sources.{name}"

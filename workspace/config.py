@@ -73,6 +73,7 @@ class WorkspaceTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timezone: str = "UTC"
     engine: Engine = "duckdb"
     lateness: str = "2d"
+    retention: str = "7d"  # how long replaced files of the lake stay for readers that are open
     dedup_days: Annotated[int, msgspec.Meta(ge=0, le=366)] = 3
     memory_limit: str = "2GB"  # of DuckDB
     threads: Annotated[int, msgspec.Meta(ge=1)] | None = None

@@ -6,7 +6,6 @@ run again, and a kill anywhere leaves whole rows, whole files and whole versions
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from lake import batch, faults
 from lake.erasure.landing import PREPARED, LandingFiles
@@ -15,7 +14,7 @@ from lake.erasure.model import Progress, Receipt, Removed, Store, Units
 from lake.erasure.replaced import settle
 from lake.erasure.tables import QUARANTINE, LakeRows, unit_tables
 from lake.lake import Lake, open_lake
-from lake.locks import lock
+from lake.locks import exclusive
 from lake.manifest import unfinished
 from lake.sources import landing_files
 from lake.suppression import suppress_units
@@ -23,8 +22,6 @@ from lake.tables import TABLES
 from lake.vacuum import clean_log, vacuum
 from lake.warehouse import publish
 from workspace import Workspace
-
-_WAIT_S = 3_600.0
 
 
 def forget(
@@ -54,7 +51,7 @@ def forget(
             process keeps a lock.
     """
     lake = open_lake(workspace)
-    with exclusive(lake):
+    with exclusive(lake.root):
         hashes = () if dry_run else _begin(lake, units, now)
         found = landing_files(workspace)
         stores: list[Store] = [LandingFiles(lake, found, progress), LakeRows(lake), *more]
@@ -70,16 +67,6 @@ def forget(
         units=hashes,
         stores=tuple(removed),
     )
-
-
-@contextmanager
-def exclusive(lake: Lake) -> Iterator[None]:
-    """Neither ingestion nor analysis works meanwhile."""
-    with (
-        lock(lake.root / ".ingest.lock", wait_s=_WAIT_S, purpose="ingesting into this workspace"),
-        lock(lake.root / ".evidence.lock", wait_s=_WAIT_S, purpose="computing in this workspace"),
-    ):
-        yield
 
 
 def _begin(lake: Lake, units: Units, now: dt.datetime) -> tuple[str, ...]:

@@ -17,14 +17,13 @@ from lake import delta, faults
 from lake.erasure.mentions import Mentions
 from lake.erasure.model import Removed, Units
 from lake.errors import LakeError
+from lake.files import group_rows
 from lake.lake import Lake
-from lake.memory import rows_per_group
-from lake.sql import file_literal, identifier
+from lake.sql import identifier
 from lake.tables import TABLES, Table
 
 _ATTEMPTS = 5
 _PAGE = 20_000
-_LONG_TEXTS = ("properties", "attributes", "raw", "segments", "text")
 # Aggregates, definitions, the list of files: no row of theirs is about a single unit.
 WITHOUT_UNITS = frozenset(
     {"ingested", "suppressed", "moments", "given_moments", "results", "looks", "registry", "findings"}
@@ -140,15 +139,6 @@ class _Removal:
             partition=file.partition,
             group_rows=group_rows(self.con, self.table, self._folder / file.path),
         )
-
-
-def group_rows(con: duckdb.DuckDBPyConnection, table: Table, path: Path) -> int:
-    """Rows of a row group of a file like the one in `path`."""
-    long = [identifier(name) for name in _LONG_TEXTS if name in table.names]
-    if not long:
-        return rows_per_group(con, 0)
-    width = f"SELECT avg(strlen({long[0]})) FROM read_parquet({file_literal(path)})"
-    return rows_per_group(con, con.execute(width).fetchall()[0][0] or 0)
 
 
 def _find_texts(con: duckdb.DuckDBPyConnection, rows: str, mentions: Mentions) -> None:

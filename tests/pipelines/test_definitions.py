@@ -10,6 +10,7 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "exposures",
             "first_exposures",
             "given_moments",
+            "lake_files",
             "moments",
             "registry",
             "reports",
@@ -27,12 +28,13 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "exposures:unknown_variant",
             "first_exposures:assignment_rederived",
             "first_exposures:mixed_variants",
+            "lake_files:late_duplicates",
             "moments:every_experiment",
             "results:every_experiment",
             "results:srm",
             "unit_metrics:exposure_before_outcome",
         ],
-        "jobs": ["daily", "evidence", "ingest", "readouts"],
+        "jobs": ["daily", "evidence", "ingest", "maintenance", "readouts"],
         # Rules that exclude units read events and attributes.
         "parents of first_exposures": [
             "assignments",
@@ -42,6 +44,6 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "unit_attributes",
             "unit_keys",
         ],
-        "schedules": ["every_morning"],
+        "schedules": ["every_morning", "every_sunday"],
         "sensors": ["failed_experiments", "failed_run", "new_landing_files", "readouts_after_evidence"],
     }

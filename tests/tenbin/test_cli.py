@@ -22,7 +22,19 @@ from tests.support import ROOT, tenbin
 from workspace import WorkspaceError
 
 GLOBOX = ROOT / "examples" / "globox"
-COMMANDS = ("analyze", "aa", "power", "run", "demo", "report", "forget", "up", "metrics", "doctor")
+COMMANDS = (
+    "analyze",
+    "aa",
+    "power",
+    "run",
+    "demo",
+    "report",
+    "forget",
+    "maintain",
+    "up",
+    "metrics",
+    "doctor",
+)
 
 
 @pytest.fixture
