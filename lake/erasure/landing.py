@@ -25,6 +25,7 @@ from lake.sql import file_literal, identifier, literal
 
 PREPARED = ".erasing-"  # how files begin that are not in their place yet, hidden from ingestion
 _LINKED = "the same file had another name on this disk (a hard link), which keeps the rows; delete that too"
+_PAGE = 20_000
 _FOREIGN = (
     "a source of tenbin.toml names it, and Tenbin never edits files that are not its own: take the rows out "
     "where the file is made"
@@ -126,16 +127,15 @@ class _Search:
         good = con.execute(
             f"SELECT rowid + 1 FROM {table} WHERE reason IS NULL AND {is_theirs} ORDER BY rowid"
         ).fetchall()
+        # The rows that are no records, in their order, beside what quarantine would say of them.
         bad = con.execute(
-            f"SELECT rowid + 1, coalesce({is_theirs}, false) FROM {table} "
-            "WHERE reason IS NOT NULL ORDER BY rowid"
-        ).fetchall()
-        texts = con.execute("SELECT raw, reason FROM stage_quarantine ORDER BY rowid").fetchall()
-        named = [
-            number
-            for (number, theirs), (raw, reason) in zip(bad, texts, strict=True)
-            if theirs or self.mentions.found_in(f"{raw}\n{reason}")
-        ]
+            f"SELECT number, theirs, concat_ws(chr(10), raw, text) FROM (SELECT rowid + 1 AS number, "
+            f"coalesce({is_theirs}, false) AS theirs FROM {table} WHERE reason IS NOT NULL ORDER BY rowid) "
+            "POSITIONAL JOIN (SELECT raw, reason AS text FROM stage_quarantine ORDER BY rowid)"
+        )
+        named: list[int] = []
+        while page := bad.fetchmany(_PAGE):
+            named += [number for number, theirs, text in page if theirs or self.mentions.found_in(text or "")]
         return _Found(read.rows, [number for (number,) in good], named)
 
     def _staged(self, file: SourceFile, look: Callable[[ReadFile], _Found]) -> _Found:

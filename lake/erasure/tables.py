@@ -150,4 +150,5 @@ def _find_texts(con: duckdb.DuckDBPyConnection, rows: str, mentions: Mentions) -
     while page := reader.fetchmany(_PAGE):
         found = [row[:3] for row in page if mentions.found_in(row[3])]
         if found:
-            con.executemany("INSERT INTO mentioning VALUES ($1, $2, $3)", found)
+            columns = [list(column) for column in zip(*found, strict=True)]
+            con.execute("INSERT INTO mentioning SELECT unnest($1), unnest($2), unnest($3)", columns)
