@@ -10,9 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import NamedTuple
 
+from lake import erasure
 from lake import ingest as ingestion
-from tests.lake.erasure import erase
-from tests.lake.support import Shop
+from tests.lake.erasure import GONE, NOW
 from workspace import UserError, load_workspace
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -74,7 +74,7 @@ def ingest(root: Path, environment: dict[str, str] | None = None, wait_s: float 
 def forget(root: Path, environment: dict[str, str] | None = None) -> None:
     """Erase the units that `tests.lake.erasure` has everywhere."""
     os.environ.update(environment or {})
-    erase(Shop(root))
+    erasure.forget(load_workspace(root), erasure.units_of(GONE, "user"), now=NOW)
 
 
 def _run(writer: Connection, target: Callable[..., None], *arguments: object) -> None:
