@@ -52,6 +52,10 @@ print(json.dumps({
     ),
     "jobs": sorted(job.name for job in repository.get_all_jobs() if not job.name.startswith("__")),
     "schedules": sorted(schedule.name for schedule in repository.schedule_defs),
+    "assets with columns": sorted(
+        key.to_user_string() for key in graph.get_all_asset_keys()
+        if "dagster/column_schema" in graph.get(key).metadata
+    ),
     "sensors": sorted(sensor.name for sensor in repository.sensor_defs),
 }))
 """

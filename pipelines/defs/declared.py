@@ -6,6 +6,7 @@ import dagster as dg
 
 from lake.warehouse import publish
 from metrics.declared import refresh_declared
+from pipelines.columns import columns_of
 from pipelines.partitions import RETRY
 from pipelines.resources import WorkspaceResource, now, progress
 from pipelines.spared import check_of, spec_of
@@ -16,6 +17,7 @@ from pipelines.spared import check_of, spec_of
     retry_policy=RETRY,
     group_name="declared",
     kinds={"scipy", "deltalake"},
+    metadata=columns_of("results"),
     check_specs=[spec_of("declared_results")],
 )
 def declared_results(workspace: WorkspaceResource) -> Iterator[dg.MaterializeResult[None]]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from lake.ingest import IngestReport, ingest
+from pipelines.columns import columns_of
 from pipelines.partitions import RETRY
 from pipelines.resources import WorkspaceResource, progress, told_once
 
@@ -28,7 +29,13 @@ _KINDS = {
 
 @dg.multi_asset(
     specs=[
-        dg.AssetSpec(name, description=text, group_name="ingestion", kinds={"duckdb", "deltalake"})
+        dg.AssetSpec(
+            name,
+            description=text,
+            group_name="ingestion",
+            kinds={"duckdb", "deltalake"},
+            metadata=columns_of(name),
+        )
         for name, text in _TABLES.items()
     ],
     retry_policy=RETRY,

@@ -7,6 +7,7 @@ import dagster as dg
 from lake.warehouse import publish
 from metrics.evidence import headline_markdown, latest_as_of
 from metrics.results import refresh_results
+from pipelines.columns import columns_of
 from pipelines.partitions import ONE_RUN, RETRY, experiment_partitions
 from pipelines.resources import WorkspaceResource, now, stepwise
 from pipelines.spared import check_of, spared, spec_of
@@ -21,6 +22,7 @@ from reports.assemble import write_index, write_report
     retry_policy=RETRY,
     group_name="evidence",
     kinds={"scipy", "deltalake"},
+    metadata=columns_of("results"),
     check_specs=[spec_of("results")],
 )
 def results(

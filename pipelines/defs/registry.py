@@ -3,6 +3,7 @@
 import dagster as dg
 
 from metrics.registry import write_registry
+from pipelines.columns import columns_of
 from pipelines.partitions import EXPERIMENTS, RETRY
 from pipelines.resources import WorkspaceResource
 
@@ -12,6 +13,7 @@ from pipelines.resources import WorkspaceResource
     retry_policy=RETRY,
     group_name="definitions",
     kinds={"deltalake"},
+    metadata=columns_of("registry"),
 )
 def registry(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Experiments and metrics as analysed, with fingerprints. An unknown event or field stops here."""

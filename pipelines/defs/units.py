@@ -11,6 +11,7 @@ import dagster as dg
 from metrics.analysis import as_of_days
 from metrics.looks import due_days
 from metrics.steps import StepReport
+from pipelines.columns import columns_of
 from pipelines.partitions import ONE_RUN, RETRY, as_of_partitions
 from pipelines.resources import Session, WorkspaceResource, now, stepwise
 from pipelines.spared import check_of, spared, spec_of
@@ -25,6 +26,7 @@ _KINDS = {"duckdb", "deltalake"}
     retry_policy=RETRY,
     group_name="units",
     kinds=_KINDS,
+    metadata=columns_of("unit_days"),
 )
 def unit_days(context: dg.AssetExecutionContext, workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Per unit, day and measure: how many events, what sum. Shared by all experiments."""
@@ -61,6 +63,7 @@ def unit_values(
     retry_policy=RETRY,
     group_name="units",
     kinds=_KINDS,
+    metadata=columns_of("first_exposures"),
 )
 def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
     """Per experiment and unit: the first exposure, and when a second variant was seen."""
@@ -77,6 +80,7 @@ def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
             description="Per experiment and unit, as of the latest day: variant, segments, values.",
             group_name="units",
             kinds=_KINDS,
+            metadata=columns_of("unit_metrics"),
             partitions_def=as_of_partitions,
         ),
         dg.AssetSpec(
@@ -85,6 +89,7 @@ def first_exposures(workspace: WorkspaceResource) -> dg.MaterializeResult[None]:
             description="Per variant, segment, metric and as-of day: n, means and covariances.",
             group_name="evidence",
             kinds=_KINDS,
+            metadata=columns_of("moments"),
             partitions_def=as_of_partitions,
         ),
     ],

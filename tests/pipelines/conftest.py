@@ -2,7 +2,8 @@
 
 import datetime as dt
 import json
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,11 @@ class Shop:
         """As-of day → what its latest revision says."""
         return {day: rows for (day, _), rows in sorted(self.results().items())}
 
+    def copy(self, root: Path) -> "Shop":
+        """The same workspace, with all that its runs made, in another place."""
+        shutil.copytree(self.root, root)
+        return replace(self, root=root)
+
     def written(self) -> dict[str, bytes | None]:
         """The lake's commits by name and the reports by name and content."""
         commits = dict.fromkeys(str(path) for path in (self.root / "lake").rglob("_delta_log/*.json"))
@@ -153,3 +159,17 @@ def make_shop(root: Path) -> Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     return make_shop(tmp_path / "店 😀")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A shop after one run over everything; only to be read."""
+    made = make_shop(tmp_path_factory.mktemp("undisturbed") / "店")
+    made.run()
+    return made
+
+
+@pytest.fixture
+def run_shop(undisturbed: Shop, tmp_path: Path) -> Shop:
+    """A shop of its own for the test, after one run over everything."""
+    return undisturbed.copy(tmp_path / "店 😀")

@@ -1,5 +1,11 @@
 """What the code location defines, all of it: a change here is a change for whoever operates it."""
 
+import pytest
+from deltalake import DeltaTable
+
+from pipelines.columns import columns_of
+from tests.pipelines.conftest import Shop
+
 
 def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
     assert definitions_snapshot == {
@@ -20,6 +26,21 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
             "unit_keys",
             "unit_metrics",
             "unit_values",
+        ],
+        "assets with columns": [
+            "assignments",
+            "declared_results",
+            "events",
+            "exposures",
+            "first_exposures",
+            "given_moments",
+            "moments",
+            "registry",
+            "results",
+            "unit_attributes",
+            "unit_days",
+            "unit_keys",
+            "unit_metrics",
         ],
         "checks": [
             "declared_results:every_experiment",
@@ -47,3 +68,12 @@ def test_the_definitions_are_these(definitions_snapshot: dict[str, list[str]]):
         "schedules": ["every_morning", "every_sunday"],
         "sensors": ["failed_experiments", "failed_run", "new_landing_files", "readouts_after_evidence"],
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["events", "first_exposures", "unit_metrics", "moments", "results"])
+def test_the_columns_that_dagster_shows_are_those_of_the_table(undisturbed: Shop, table: str):
+    shown = [column.name for column in columns_of(table)["dagster/column_schema"].columns]
+    held = [field.name for field in DeltaTable(str(undisturbed.root / "lake" / table)).schema().fields]
+    assert held[: len(shown)] == shown
+    assert table == "unit_metrics" or len(held) == len(shown)
