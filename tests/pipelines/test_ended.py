@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipelines.conftest import EXPERIMENT, Shop, exposure, purchase
+from tests.pipelines.conftest import EXPERIMENT, Shop, exposure, make_shop, purchase
 from tests.support import tenbin
 
 pytestmark = pytest.mark.slow
@@ -35,12 +35,18 @@ def add_experiment(shop: Shop, key: str, start: dt.date, end: dt.date | None, un
     shop.land("events", [purchase(number, number, at, 300) for number in buyers])
 
 
-@pytest.fixture
-def both(shop: Shop) -> Shop:
-    """The running experiment and one that ended in January, after a run of both."""
+@pytest.fixture(scope="module")
+def both_once(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    shop = make_shop(tmp_path_factory.mktemp("both") / "店")
     add_experiment(shop, "ended", ENDED, ENDED + dt.timedelta(days=3), 1_000)
     tenbin("run", str(shop.root))
     return shop
+
+
+@pytest.fixture
+def both(both_once: Shop, tmp_path: Path) -> Shop:
+    """The running experiment and one that ended in January, after a run of both."""
+    return both_once.copy(tmp_path / "店 😀")
 
 
 def said(shop: Shop, experiment: str) -> dict[tuple[dt.date, int], list[tuple]]:

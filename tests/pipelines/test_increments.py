@@ -36,7 +36,7 @@ def test_a_second_run_changes_nothing(shop: Shop):
     assert (shop.root / "warehouse.duckdb").read_bytes() == published
 
 
-def test_a_backfill_in_parts_is_one_run_each_and_ends_where_one_run_would(shop: Shop, tmp_path: Path):
+def test_a_backfill_in_parts_is_one_run_each_and_ends_where_one_run_would(shop: Shop, undisturbed: Shop):
     days = shop.days()
     shop.run(first=days[2], last=days[3])
     assert sorted(shop.latest()) == days[2:4]
@@ -48,15 +48,13 @@ def test_a_backfill_in_parts_is_one_run_each_and_ends_where_one_run_would(shop: 
     shop.run(first=days[0], last=days[1])
     assert sorted(shop.latest()) == days[:4]
     shop.run()
-    at_once = make_shop(tmp_path / "at once")
-    at_once.run()
-    assert shop.results() == at_once.results()
-    assert shop.units() == at_once.units()
+    assert shop.results() == undisturbed.results()
+    assert shop.units() == undisturbed.units()
     assert sorted(shop.results()) == [(day, 0) for day in days]
 
 
-def test_late_rows_of_an_open_day_change_its_results_in_place(shop: Shop):
-    shop.run()
+def test_late_rows_of_an_open_day_change_its_results_in_place(run_shop: Shop):
+    shop = run_shop
     before = shop.results()
     shop.land("events", [purchase(1_000, 1, noon(shop.yesterday), 700)])
     shop.run()
@@ -68,11 +66,11 @@ def test_late_rows_of_an_open_day_change_its_results_in_place(shop: Shop):
 
 
 def test_late_rows_of_a_closed_day_add_revisions_and_end_where_an_early_arrival_would(
-    shop: Shop, tmp_path: Path
+    run_shop: Shop, tmp_path: Path
 ):
+    shop = run_shop
     late = [purchase(1_000, 1, noon(shop.days()[3]), 700)]
     seen_late = [exposure(500, noon(shop.days()[2]))]
-    shop.run()
     before = shop.results()
     shop.land("events", late)
     shop.land("exposures", seen_late)
@@ -94,8 +92,8 @@ def test_late_rows_of_a_closed_day_add_revisions_and_end_where_an_early_arrival_
     assert page["units"] == {"対照群": 81, "zoë": 80}
 
 
-def test_an_earlier_range_revises_no_closed_day_with_a_part_of_its_late_rows(shop: Shop):
-    shop.run()
+def test_an_earlier_range_revises_no_closed_day_with_a_part_of_its_late_rows(run_shop: Shop):
+    shop = run_shop
     days = shop.days()
     early, later = days[2], days[5]
     assert not shop.is_open(later)
@@ -106,8 +104,8 @@ def test_an_earlier_range_revises_no_closed_day_with_a_part_of_its_late_rows(sho
     assert sorted(key for key in shop.results() if key[1]) == [(day, 1) for day in closed if day >= early]
 
 
-def test_stray_days_are_written_in_one_commit(shop: Shop):
-    shop.run()
+def test_stray_days_are_written_in_one_commit(run_shop: Shop):
+    shop = run_shop
     log = shop.root / "lake" / "unit_days" / "_delta_log"
     before = set(log.glob("*.json"))
     stray = [dt.date(1990, 1, 1) + dt.timedelta(days=97 * number) for number in range(40)]
@@ -116,9 +114,8 @@ def test_stray_days_are_written_in_one_commit(shop: Shop):
     assert len(set(log.glob("*.json")) - before) == 1
 
 
-def test_an_end_that_is_moved_to_the_front_takes_the_later_days_away(shop: Shop, tmp_path: Path):
-    days = shop.days()
-    shop.run()
+def test_an_end_that_is_moved_to_the_front_takes_the_later_days_away(run_shop: Shop, tmp_path: Path):
+    shop, days = run_shop, run_shop.days()
     other = make_shop(tmp_path / "so from the start")
     for each in (shop, other):
         path = each.root / "experiments" / "検索.toml"
@@ -176,13 +173,6 @@ _FIRST = {
     "results: after commit",
 }
 CHOSEN = [step for step in STEPS if os.environ.get("TENBIN_TEST_FULL") or step in _FIRST]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    made = make_shop(tmp_path_factory.mktemp("undisturbed"))
-    made.run()
-    return made
 
 
 @pytest.mark.parametrize("step", CHOSEN)

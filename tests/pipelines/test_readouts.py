@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import tenbin as tenbin_package
-from tests.pipelines.conftest import Shop
+from tests.pipelines.conftest import Shop, make_shop
 from tests.support import tenbin
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,10 @@ def test_the_sql_on_the_page_gives_the_numbers_of_all_three_arms(shop: Shop):
         assert {row[1]: row[2] for row in rows} == readout["units"]
 
 
-@pytest.mark.parametrize("broken", ["", '{"schema_version": 1', "{}", "older"])
-def test_a_broken_result_json_is_written_anew_and_stops_no_other_experiment(shop: Shop, broken: str):
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shop, Path]:
+    """A shop with a second experiment like the first, after a run, and the first one's `result.json`."""
+    shop = make_shop(tmp_path_factory.mktemp("two") / "店")
     text = (shop.root / "experiments" / "検索.toml").read_text(encoding="utf-8")
     other = text.replace('key = "検索"', 'key = "other"')
     (shop.root / "experiments" / "other.toml").write_text(other, encoding="utf-8")
@@ -49,7 +51,14 @@ def test_a_broken_result_json_is_written_anew_and_stops_no_other_experiment(shop
             for n, record in enumerate(records)
         ],
     )
-    path = result_json(shop, "検索")
+    return shop, result_json(shop, "検索")
+
+
+@pytest.mark.parametrize("broken", ["", '{"schema_version": 1', "{}", "older"])
+def test_a_broken_result_json_is_written_anew_and_stops_no_other_experiment(
+    two: tuple[Shop, Path], broken: str
+):
+    shop, path = two
     whole, index = path.read_bytes(), (shop.root / "reports" / "index.json").read_bytes()
     older = json.dumps(json.loads(whole) | {"schema_version": 0})
     path.write_text(older if broken == "older" else broken, encoding="utf-8")

@@ -67,9 +67,14 @@ def until(question: Callable[[], Any], *, seconds: int, what: str) -> Any:
 
 
 @pytest.fixture
+def shop(run_shop: Shop) -> Shop:
+    """After one `tenbin run`."""
+    return run_shop
+
+
+@pytest.fixture
 def ask(shop: Shop, tmp_path: Path) -> Iterator[Ask]:
-    """GraphQL of a UI that runs on the shop, after one `tenbin run`, called among somebody else's files."""
-    shop.run()
+    """GraphQL of a UI that runs on the shop, called among somebody else's files."""
     called_in = tmp_path / "somebody's"
     called_in.mkdir()
     for name in ("stats", "lake", "dagster_webserver", "yaml"):
