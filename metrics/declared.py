@@ -73,6 +73,15 @@ class Declared:
 
     plan: Plan
     days: Mapping[dt.date, Sequence[Aggregate]]
+    sources: tuple[str, ...]  # that its rows come from
+
+    @property
+    def key(self) -> str:
+        return self.plan.experiment
+
+    @property
+    def iteration(self) -> int:
+        return self.plan.iteration
 
 
 def refresh_declared(
@@ -134,16 +143,30 @@ def verdicts_of(
     return [row for row in rows if row[0] not in defined]
 
 
-def _rows(con: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, list[tuple[str, Aggregate]]]]:
+def declared_experiment(con: duckdb.DuckDBPyConnection, workspace: Workspace, key: str) -> Declared | None:
+    """The experiment of that key as its rows declare it; None where there are no rows about it.
+
+    Raises:
+        StatsError: its rows contradict each other.
+    """
+    for _, rows in _rows(con, key):
+        return _declared(rows, workspace)
+    return None
+
+
+def _rows(
+    con: duckdb.DuckDBPyConnection, only: str | None = None
+) -> Iterator[tuple[str, list[tuple[str, Aggregate]]]]:
     """Per experiment, source and content of the newest row about each cell of its latest iteration."""
     cell = "experiment, iteration, phase, metric, variant, segment, as_of"
     newest = "batch DESC, path DESC, file_row DESC"
     names = ", ".join(f'"{name}"' for name in _READ)
     found = con.execute(
-        f"SELECT {names} FROM given_moments "
+        f"SELECT {names} FROM given_moments WHERE $only IS NULL OR experiment = $only "
         f"QUALIFY row_number() OVER (PARTITION BY {cell} ORDER BY {newest}) = 1 "
         "AND iteration = max(iteration) OVER (PARTITION BY experiment) "
-        "ORDER BY experiment, as_of, batch, path, file_row"
+        "ORDER BY experiment, as_of, batch, path, file_row",
+        {"only": only},
     ).fetchall()
     for key, rows in groupby(found, key=lambda row: row[0]):
         yield key, [_aggregate(dict(zip(_READ, row, strict=True))) for row in rows]
@@ -198,7 +221,7 @@ def _declared(rows: Sequence[tuple[str, Aggregate]], workspace: Workspace) -> De
         if row.as_of is not None:
             width = metrics[row.cell.metric].width
             days[row.as_of].append(row if row.cell.moments.n else _nobody(row, width))
-    return Declared(plan, days)
+    return Declared(plan, days, tuple(sorted({name for name, _ in rows})))
 
 
 def _nobody(row: Aggregate, width: int) -> Aggregate:

@@ -6,16 +6,26 @@ The only SQL that reports and notebooks need; each function takes a connection w
 import datetime as dt
 import json
 from collections.abc import Sequence
+from typing import Protocol
 
 import duckdb
 import msgspec
 
-from assignments.model import Experiment
 from stats.moments import Moments
 from stats.results import Decision, Finding, Outcome, Result, Srm, Verdict
 
 _FIELDS = Result.__struct_fields__
 _COLUMNS = ", ".join(f'"{name}"' for name in _FIELDS)
+
+
+class Analysed(Protocol):
+    """What results are recorded under: an experiment of a file, or one that aggregates declare."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def iteration(self) -> int: ...
 
 
 class LandingInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +47,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...]
 
 
-def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dt.date | None:
+def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: Analysed) -> dt.date | None:
     """The as-of day of the last analysis of the present iteration; None when there is none.
 
     From the findings, which are recorded after the results: what a killed run left half-done is not shown.
@@ -49,12 +59,12 @@ def latest_as_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> dt.d
     return found
 
 
-def results_of(con: duckdb.DuckDBPyConnection, experiment: Experiment, as_of: dt.date) -> tuple[Result, ...]:
+def results_of(con: duckdb.DuckDBPyConnection, experiment: Analysed, as_of: dt.date) -> tuple[Result, ...]:
     """Every row of one as-of day, at its latest revision."""
     return _results(con, experiment, "as_of = $3", as_of)
 
 
-def series_of(con: duckdb.DuckDBPyConnection, experiment: Experiment) -> tuple[Result, ...]:
+def series_of(con: duckdb.DuckDBPyConnection, experiment: Analysed) -> tuple[Result, ...]:
     """The headline rows over everyone (no segment) of all as-of days, each at its latest revision."""
     return _results(con, experiment, "headline AND segment IS NULL")
 
@@ -115,7 +125,7 @@ def headline_markdown(rows: Sequence[Result]) -> str:
 
 
 def _results(
-    con: duckdb.DuckDBPyConnection, experiment: Experiment, where: str, *values: object
+    con: duckdb.DuckDBPyConnection, experiment: Analysed, where: str, *values: object
 ) -> tuple[Result, ...]:
     query = (
         f"SELECT {_COLUMNS} FROM results WHERE experiment = $1 AND iteration = $2 AND {where} "

@@ -4,7 +4,8 @@ import contextlib
 import datetime as dt
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -14,10 +15,12 @@ from assignments.model import Experiment
 from assignments.toml import experiment_to_toml
 from metrics import evidence, metric_to_toml
 from metrics.analysis import plan_of, planned_end
+from metrics.declared import verdicts_of
 from metrics.engines.engine import Engine
 from metrics.looks import boundary_of, looks_of, next_day
 from metrics.registry import fingerprint_of
 from metrics.steps import Enrolment
+from reports.declared import declared_readout
 from reports.readout import (
     DailyExposure,
     Exclusion,
@@ -30,7 +33,7 @@ from reports.readout import (
 )
 from reports.render import render, render_index, slug
 from stats.results import SCHEMA_VERSION
-from workspace import UserError
+from workspace import UserError, Workspace
 
 
 class ReportError(UserError):
@@ -45,26 +48,45 @@ def write_report(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Exp
 def write_index(
     con: duckdb.DuckDBPyConnection, engine: Engine, experiments: Mapping[str, Experiment]
 ) -> Path:
-    """Write the index over every experiment that has a report; its path."""
-    found = (_written(con, engine, experiments[key]) for key in sorted(experiments))
-    readouts = [readout for readout in found if readout is not None]
-    return render_index(readouts, engine.workspace.reports, title=engine.workspace.name)
+    """Write the index over every experiment that has a report, declared ones included; its path."""
+    workspace = engine.workspace
+    pages = [
+        _written(workspace, key, partial(_defined_readout, con, engine, experiments[key]))
+        for key in sorted(experiments)
+    ]
+    declared_pages = [
+        _written(workspace, key, partial(declared_readout, con, workspace, key))
+        for key, *_ in verdicts_of(con, experiments)
+    ]
+    return render_index(
+        [readout for readout in (*pages, *declared_pages) if readout is not None],
+        workspace.reports,
+        title=workspace.name,
+        without_page=sum(readout is None for readout in declared_pages),
+    )
 
 
-def _written(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Readout | None:
-    """The experiment's `result.json`; one that is broken or of another version is written anew."""
-    path = engine.workspace.reports / slug(experiment.key) / "result.json"
+def _written(workspace: Workspace, key: str, build: Callable[[], Readout | None]) -> Readout | None:
+    """What the experiment's `result.json` says; one that is broken or of another version is written anew."""
+    path = workspace.reports / slug(key) / "result.json"
     if not path.is_file():
         return None
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
         readout = msgspec.json.decode(path.read_bytes(), type=Readout)
         if readout.schema_version == SCHEMA_VERSION:
             return readout
+    found = build()
+    if found is not None:
+        render(found, workspace.reports)
+    return found
+
+
+def _defined_readout(
+    con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment
+) -> Readout | None:
     if evidence.latest_as_of(con, experiment) is None:
         return None
-    readout = build_readout(con, engine, experiment)
-    render(readout, engine.workspace.reports)
-    return readout
+    return build_readout(con, engine, experiment)
 
 
 def build_readout(con: duckdb.DuckDBPyConnection, engine: Engine, experiment: Experiment) -> Readout:

@@ -17,14 +17,6 @@ from reports.words import Badge
 from stats.results import Verdict
 
 SCHEMA_VERSION = 1
-# What asks for a person first.
-_URGENCY = (
-    Verdict.INVESTIGATE,
-    Verdict.ROLL_BACK,
-    Verdict.SHIP,
-    Verdict.INCONCLUSIVE,
-    Verdict.KEEP_RUNNING,
-)
 
 
 class PrimaryLift(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +58,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
 
     title: str
     experiments: tuple[IndexEntry, ...]
+    without_page: int = 0  # declared experiments that nobody asked a page of
     schema_version: int = SCHEMA_VERSION
 
 
@@ -104,7 +97,11 @@ def ordered(entries: Iterable[IndexEntry]) -> tuple[IndexEntry, ...]:
     return tuple(
         sorted(
             entries,
-            key=lambda entry: (_URGENCY.index(entry.verdict), -entry.as_of.toordinal(), entry.experiment),
+            key=lambda entry: (
+                words.URGENCY.index(entry.verdict),
+                -entry.as_of.toordinal(),
+                entry.experiment,
+            ),
         )
     )
 

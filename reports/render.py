@@ -64,15 +64,27 @@ def render(readout: Readout, out: Path) -> RenderedReport:
     )
 
 
-def render_index(entries: Iterable[Readout | IndexEntry], out: Path, *, title: str = "Experiments") -> Path:
+def render_index(
+    entries: Iterable[Readout | IndexEntry],
+    out: Path,
+    *,
+    title: str = "Experiments",
+    without_page: int = 0,
+) -> Path:
     """Write `index.html` and `index.json` over every experiment given; the page's path.
+
+    Args:
+        entries: experiments with a page.
+        out: the folder of the reports.
+        title: above the table.
+        without_page: how many more experiments there are, which have none.
 
     Raises:
         RenderError: `out` can't be written.
     """
     found = ordered(build_entry(item) if isinstance(item, Readout) else item for item in entries)
     files.write_assets(out)
-    index = Index(title=title, experiments=found)
+    index = Index(title=title, experiments=found, without_page=without_page)
     files.write(out / "index.json", _pretty(index))
     html = (
         environment()

@@ -23,6 +23,14 @@ VERDICTS = {
     Verdict.INCONCLUSIVE: Badge("Inconclusive", "≈", "neutral"),
     Verdict.INVESTIGATE: Badge("Investigate", "!", "warn"),
 }
+# What asks for a person first.
+URGENCY = (
+    Verdict.INVESTIGATE,
+    Verdict.ROLL_BACK,
+    Verdict.SHIP,
+    Verdict.INCONCLUSIVE,
+    Verdict.KEEP_RUNNING,
+)
 CHECKS = {
     Outcome.PASSED: Badge("Passed", "✓", "good"),
     Outcome.NOTED: Badge("Noted", "·", "neutral"),

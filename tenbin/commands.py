@@ -72,17 +72,25 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
     from assignments import load_experiments
     from lake import open_lake
     from metrics import load_metrics
+    from metrics.declared import verdicts_of
     from metrics.engines.engine import Engine
     from reports.assemble import write_index, write_report
+    from reports.declared import declared_readout
+    from reports.render import render
 
     experiments = load_experiments(workspace)
-    if key not in experiments:
-        raise RunError(
-            f'{workspace.experiments}: there is no experiment "{key}"; {suggest(key, list(experiments))}'
-        )
     lake = open_lake(workspace)
     with lake.connect() as con:
         engine = Engine(workspace, lake, load_metrics(workspace))
-        write_report(con, engine, experiments[key])
+        if key in experiments:
+            write_report(con, engine, experiments[key])
+        elif (declared := declared_readout(con, workspace, key)) is not None:
+            render(declared, workspace.reports)
+        else:
+            known = [*experiments, *(name for name, *_ in verdicts_of(con, experiments))]
+            raise RunError(
+                f'{workspace.experiments}: there is no experiment "{key}", and no aggregates declare one; '
+                f"{suggest(key, known)}"
+            )
         write_index(con, engine, experiments)
     return next(outcome for outcome in read_outcomes(workspace) if outcome.experiment == key)

@@ -67,7 +67,7 @@ class ExperimentOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of an experiment that nobody wrote a file for; its results are in the warehouse."""
+    """What became of an experiment that nobody wrote a file for."""
 
     experiment: str
     verdict: str
@@ -301,8 +301,7 @@ def _sync_less(connection: object, _record: object) -> None:
         connection.execute("PRAGMA synchronous = NORMAL")
 
 
-def _declared(workspace: Workspace) -> tuple[DeclaredOutcome, ...]:
-    defined = load_experiments(workspace)
+def _declared(workspace: Workspace, defined: AbstractSet[str]) -> tuple[DeclaredOutcome, ...]:
     with open_lake(workspace).connect() as con:
         return tuple(
             DeclaredOutcome(experiment=key, as_of=as_of, verdict=verdict, sentence=sentence)
@@ -316,10 +315,12 @@ def _summary(workspace: Workspace, ingestion: "dg.ExecuteInProcessResult") -> Ru
         for made in ingestion.asset_materializations_for_node("ingestion")
         if "accepted" in made.metadata
     }
+    defined = load_experiments(workspace).keys()
+    shown = read_outcomes(workspace) if (workspace.reports / "index.json").exists() else ()
     return RunSummary(
         workspace=workspace.root,
         index=workspace.reports / "index.html",
-        experiments=read_outcomes(workspace) if (workspace.reports / "index.json").exists() else (),
-        declared=_declared(workspace),
+        experiments=tuple(outcome for outcome in shown if outcome.experiment in defined),
+        declared=_declared(workspace, defined),
         ingested=ingested,
     )

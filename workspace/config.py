@@ -1,5 +1,6 @@
 """`tenbin.toml`: what a deployment says of itself and of the files that it reads (DESIGN 4.5)."""
 
+import datetime as dt
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -49,7 +50,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valid_from: Column | None = None  # absent: the attribute is taken as constant
     # moments
     metric: Field | None = None
-    as_of: Column | None = None
+    as_of: Column | dt.date | None = None
     columns: dict[str, str] = {}  # of the other fields: what the file calls them
     control: str | None = None  # of experiments without a file of their own
 
