@@ -27,7 +27,7 @@ OPTIONAL = (
     "kind", "covariates", "ratio_covariate", "clustered", "non_negative",
     "role", "direction", "margin", "equivalence",
 )  # fmt: skip
-READ_PAST = ("columns", "fingerprint", "inputs")  # of the lake's table
+READ_PAST = ("columns", "n_without", "reason", "fingerprint", "inputs")  # of the lake's table
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
