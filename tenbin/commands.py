@@ -79,6 +79,8 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
     from reports.render import render
 
     experiments = load_experiments(workspace)
+    if key not in experiments and not workspace.lake.exists():
+        raise _no_experiment(workspace, key, list(experiments))
     lake = open_lake(workspace)
     with lake.connect() as con:
         engine = Engine(workspace, lake, load_metrics(workspace))
@@ -87,10 +89,11 @@ def rewrite_report(workspace: Workspace, key: str) -> ExperimentOutcome:
         elif (declared := declared_readout(con, workspace, key)) is not None:
             render(declared, workspace.reports)
         else:
-            known = [*experiments, *(name for name, *_ in verdicts_of(con, experiments))]
-            raise RunError(
-                f'{workspace.experiments}: there is no experiment "{key}", and no aggregates declare one; '
-                f"{suggest(key, known)}"
-            )
+            declared_keys = [name for name, *_ in verdicts_of(con, experiments)]
+            raise _no_experiment(workspace, key, [*experiments, *declared_keys])
         write_index(con, engine, experiments)
     return next(outcome for outcome in read_outcomes(workspace) if outcome.experiment == key)
+
+
+def _no_experiment(workspace: Workspace, key: str, known: list[str]) -> RunError:
+    return RunError(f'{workspace.experiments}: there is no experiment "{key}"; {suggest(key, known)}')

@@ -63,7 +63,7 @@ def test_they_are_analysed_once_and_stand_in_the_warehouse(workspace):
     assert (report["verdict"], page.exists()) == ("ship", True)
     unknown = tenbin("report", str(workspace), "xx", check=False)
     assert unknown.returncode == 2
-    assert 'no aggregates declare one; did you mean "x"?' in " ".join(unknown.stderr.split())
+    assert 'there is no experiment "xx"; did you mean "x"?' in " ".join(unknown.stderr.split())
     assert "Declared by aggregates: 2 experiments (1 ship, 1 keep running)" in " ".join(again.stdout.split())
     with tenbin_package.open(workspace) as con:
         assert con.execute(f"{query} ORDER BY 1").fetchall() == stored
